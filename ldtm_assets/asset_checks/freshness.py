@@ -79,7 +79,7 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
     passing = [] if missing else [session]
     if asset == "snapshots" and found.is_silent:
         tickers = "the only ticker" if found.num_tickers == 1 else f"all {found.num_tickers:,} tickers"
-        failing[FORECASTS] = f"{tickers} abstained on {session}: `ldtm registry list` says why"
+        failing[FORECASTS] = f"{tickers} abstained on {session}: `ldtm registry list` shows why"
     elif asset == "snapshots" and not missing:
         passing.append(FORECASTS)
     return dg.AssetCheckResult(

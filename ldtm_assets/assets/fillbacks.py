@@ -46,7 +46,7 @@ def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outc
         )
         outcome.notes.extend(
             f"restated: the {row['horizon'].replace('_', ' ')} actual of {row['ticker']} on {row['run_date']} is "
-            f"{_price(row['restated_actual'])} by a later bar; {_price(row['actual'])} stays on record"
+            f"{_price(row['restated_actual'])} according to a later bar; {_price(row['actual'])} stays on record"
             for row in report.restated.iter_rows(named=True)
         )
     return outcome

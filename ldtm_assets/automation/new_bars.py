@@ -65,7 +65,7 @@ def new_bars_sensor(
                 waiting, calendar=calendar, moment=moment, config=opened.settings.automation, news_at=changed_at
             )
             if item is None:
-                return dg.SkipReason(f"nothing waits for the files of {moment_text(changed_at)}")
+                return dg.SkipReason(f"no ticker waits for the files changed at {moment_text(changed_at)}")
             return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor

@@ -88,7 +88,7 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
     assert sealed.returncode == 0, sealed.stderr
     assert "sealed 3 events as seal 0 of" in sealed.stdout
     again = shell.run("audit", "seal").stdout
-    assert "no new events since seal 0 of" in again
+    assert "nothing happened since seal 0 of" in again
     compare("audit-seal", sealed.stdout + again, width=None, masks=HASHES, folder=shell.folder)
 
     verified = shell.run("audit", "verify")

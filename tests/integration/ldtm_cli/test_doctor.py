@@ -296,7 +296,7 @@ def test_the_clock_is_compared_with_this_machine_and_with_the_authority(tmp_path
         assert clock.found.endswith(f"its clock agrees with this machine and {stamps.url}")
     clock = findings_of(config, database.url)["clock"]
     assert clock.level == "warn"
-    assert clock.found.startswith(f"the time-stamp authority gave no time: {stamps.url} cannot be asked")
+    assert clock.found.startswith(f"the time-stamp authority gave no time: {stamps.url} cannot be reached")
 
 
 def test_a_session_that_this_process_does_not_know_is_a_warning_with_a_remedy(

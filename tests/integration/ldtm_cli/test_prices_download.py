@@ -148,5 +148,5 @@ def test_the_result_of_a_download_is_printed() -> None:
 def test_a_folder_that_takes_no_files_is_reported(tmp_path: Path) -> None:
     (tmp_path / "bars").write_text("a file in its place")
     day = date(2012, 6, 1)
-    with pytest.raises(SourceError, match=r"bars cannot be written to .*name another folder"):
+    with pytest.raises(SourceError, match=r"bars cannot be written to .*choose another folder"):
         download(SampleSource(), ["IBM"], tmp_path / "bars", origin="sample", first=day, last=day)

@@ -539,7 +539,7 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
     assert f"{len(found['needs'])} things to look at:" in shown.stdout
     assert found["needs"][-2:] == [
         "no model is active, so every ticker abstains: `ldtm registry list` shows why",
-        "Dagster was never started here: `ldtm up`",
+        "Dagster was never started here: run `ldtm up`",
     ], "before these, rows and bars of the newest session are missed once the next one has opened"
 
 

@@ -34,7 +34,7 @@ def test_a_proof_of_this_record_is_proven(reader: Reader, proof: bytes) -> None:
         found = verify_upload(conn, proof)
     assert (found.is_proven, found.message) == (
         True,
-        "proven: AAPL on 2013-01-02, 1 events in 1 seals of this record",
+        "proven: AAPL on 2013-01-02, 1 event in 1 seal of this record",
     )
     assert found.events[0].startswith("forecast: ticker AAPL, run_date 2013-01-02")
     assert found.seals[0].startswith("seal 0 of ")
@@ -83,7 +83,7 @@ def test_the_file_of_seals_is_compared_with_the_newest_seals(
     with reader.view() as read:
         found = record_view(read, reader.project)
     assert (found.num_events, found.num_unsealed, found.seals.height) == (3, 1, 1)
-    assert found.published == f"{file.name} holds 1 seals, and the newest 1 equal those of the database."
+    assert found.published == f"{file.name} holds 1 seal, and the newest 1 equal those of the database."
     assert found.publications == (file.name,)
     (seal,) = read_seals(conn)
     file.path.write_text(file.path.read_text().replace(seal.sha256.hex(), "00" * 32))

@@ -492,7 +492,7 @@ def test_an_invalid_address_is_reported_and_alerts_raised_meanwhile_are_notified
     assert SECRET not in sensor.said[-1]
     monkeypatch.setenv("LDTM_ALERT_URLS", receiver.url)
     sensor()
-    assert sensor.said[-1] == "1 notifications composed, 1 delivered to 1 channels"
+    assert sensor.said[-1] == "1 notification composed, 1 delivered to 1 channel"
     assert len(receiver.taken) == 1
 
 
@@ -502,10 +502,10 @@ def test_a_channel_that_is_down_does_not_fail_the_tick(sensor: Sensor, run: Run,
     sensor()
     assert (
         sensor.said[-1]
-        == f"1 notifications composed, 0 delivered to 1 channels; not delivered: {receiver.shown_as} answered 503"
+        == f"1 notification composed, 0 delivered to 1 channel; not delivered: {receiver.shown_as} answered 503"
     )
     sensor()
-    assert sensor.said[-1] == "0 notifications composed, 0 delivered to 1 channels"
+    assert sensor.said[-1] == "0 notifications composed, 0 delivered to 1 channel"
 
 
 def test_more_events_than_a_tick_reads_are_read_by_the_next_ones(

@@ -110,7 +110,7 @@ def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
         tick(new_bars_sensor, SCHEDULED_AT - minutes * MINUTE)
     tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), SCHEDULED_AT)
     assert str(tick(new_bars_sensor, SCHEDULED_AT + MINUTE)).startswith(
-        "nothing waits for the files of 2026-11-20 23:14:00 UTC"
+        "no ticker waits for the files changed at 2026-11-20 23:14:00 UTC"
     )
     folder = project.settings.path.parent / "data" / "bars"
     for text in ("date,cl", "date,close\n"):

@@ -128,7 +128,7 @@ def test_late_beginnings_of_all_groups_are_one_note_with_few_names(database: Dat
             calendar=calendar,
         )
     assert len(report.notes) == 1
-    assert "T019 on 2026-11-18 (3 bars) and 40 more; materialize" in report.notes[0]
+    assert "T019 on 2026-11-18 (3 bars) and 40 more; if a ticker was listed before, materialize" in report.notes[0]
 
 
 def test_a_listing_of_few_items_names_all() -> None:

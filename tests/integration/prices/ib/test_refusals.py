@@ -145,7 +145,7 @@ def test_an_ambiguous_symbol_is_reported_with_its_contracts() -> None:
     with peer_of(listings=two) as peer:
         delivery = fetch(peer, ["AAPL", "MSFT"])
     assert str(delivery.failures["AAPL"]) == (
-        "AAPL: IB says 200, 'The contract description specified for AAPL is ambiguous'; by the name 'AAPL' IB has "
+        "AAPL: IB says 200, 'The contract description specified for AAPL is ambiguous'; for the name 'AAPL' IB has "
         "con_id 7 (AAPL, NASDAQ, USD), con_id 8 (AAPL, NYSE, USD); write con_id = 7, or another one, under "
         "[contracts.AAPL]"
     )
