@@ -83,4 +83,5 @@ def compare(
     file = OUTPUTS / (f"{name}.txt" if width is None else f"{name}.{width}.txt")
     if os.environ.get("LDTM_WRITE_OUTPUTS"):
         file.write_text(printed)
-    assert printed == file.read_text()
+    kept = file.read_text() if file.exists() else ""
+    assert printed == kept, "after an intended change, rewrite it with LDTM_WRITE_OUTPUTS=1 and read the diff"
