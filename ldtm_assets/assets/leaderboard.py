@@ -68,8 +68,8 @@ ALL_SHOWN_BY = "`ldtm leaderboard` and the page Leaderboard of `ldtm dashboard` 
 TO = "\u00a0–\u00a0"
 """Dash between the ends of an interval; with these spaces the interval does not break."""
 RANKS_EXPLAINED = (
-    "\\#: by the lower end of the accuracy's interval. Rank 95%: simultaneous confidence intervals of the ranks by "
-    "accuracy, 95% for all tickers at once; 1 to the number of tickers means that the order may be luck alone. Before "
+    "Rank: by the lower end of the accuracy's interval; its 95% interval: simultaneous confidence intervals of the "
+    "ranks by accuracy, 95% for all tickers at once; 1 to the number of tickers means that the order may be luck alone. Before "
     "a weekend, next day and next Monday are mostly the same session, for which two heads forecast two prices."
 )
 
@@ -89,7 +89,7 @@ def _without(num_rows: int, noun: str, where: str = "") -> list[str]:
 def as_markdown(board: Leaderboard) -> str:
     """The leaderboard as the table that the UI shows; of many tickers the first and the last ranks."""
     lines = [
-        "| # | rank 95% | ticker | model | direction right | 95% interval | coverage | next-day error % "
+        "| rank | its 95% interval | ticker | model | direction right | 95% interval | coverage | next-day error % "
         "| no change % | gate |",
         "|--:|--:|---|---|--:|--:|--:|--:|--:|---|",
     ]

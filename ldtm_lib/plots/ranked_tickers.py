@@ -41,7 +41,11 @@ class RankedTicker:
 def ranked_tickers(title: str, tickers: Sequence[RankedTicker]) -> bytes:
     """A PNG with a row per ticker, in the order given; its height depends on their number."""
     chart = _BarChart(title, [ticker.name for ticker in tickers])
-    for colour, label in ((BLUE, "interval above 50%"), (PALE_BLUE, "contains 50%"), (ORANGE, "below 50%")):
+    for colour, label in (
+        (BLUE, "interval above 50%"),
+        (PALE_BLUE, "interval contains 50%"),
+        (ORANGE, "interval below 50%"),
+    ):
         rows = [row for row, ticker in enumerate(tickers) if _colour(ticker) == colour]
         chart.shares(rows, [tickers[row] for row in rows], colour=colour, label=label)
     chart.ratios([ticker.error_ratio for ticker in tickers])
