@@ -16,6 +16,7 @@ from ldtm_lib.alerts.channels import Channel
 from ldtm_lib.alerts.secrets import without_secrets
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.wording import counted
 
 RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 WORDS: Mapping[Severity, str] = {"error": "ERROR", "warning": "WARN", "info": "INFO"}
@@ -124,9 +125,9 @@ def notification_of(session: date | None, items: Sequence[UnnotifiedAlert], ui_u
     unresolved = [item for item in ordered if not item.is_resolved]
     resolved = [item for item in ordered if item.is_resolved]
     counts = Counter(item.severity for item in unresolved)
-    counted = [f"{n} {COUNTED[severity][n != 1]}" for severity in RANK if (n := counts[severity])]
+    found = [f"{n} {COUNTED[severity][n != 1]}" for severity in RANK if (n := counts[severity])]
     if resolved:
-        counted.append(f"{len(resolved)} resolved")
+        found.append(f"{len(resolved)} resolved")
     sessions = {item.session for item in items if item.session}
     names_session = session is None and bool(sessions)
     longest = max(SHORTEST_SUMMARY, min(LONGEST_SUMMARY, LONGEST_TABLE // len(items)))
@@ -137,7 +138,7 @@ def notification_of(session: date | None, items: Sequence[UnnotifiedAlert], ui_u
     parts.append("\n".join(links[1:]))
     return Notification(
         severity=unresolved[0].severity if unresolved else "info",
-        title=f"LDTM{_span(sessions)}: {', '.join(counted)}",
+        title=f"LDTM{_span(sessions)}: {', '.join(found)}",
         body="\n\n".join(part for part in parts if part),
     )
 
@@ -178,5 +179,5 @@ def _links(items: Sequence[UnnotifiedAlert], ui_url: str) -> list[str]:
     paths = list(dict.fromkeys(item.link for item in items if item.link))
     lines = [f"{ui}{path}" for path in paths[:MOST_LINKS]]
     if len(paths) > MOST_LINKS:
-        lines.append(f"and {len(paths) - MOST_LINKS} more links under {ui}")
+        lines.append(f"and {counted(len(paths) - MOST_LINKS, 'more link')} under {ui}")
     return lines

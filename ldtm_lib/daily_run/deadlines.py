@@ -10,6 +10,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import PartitionConfig, Settings
+from ldtm_lib.wording import counted
 
 NO_REASON = "its run ended before it recorded a reason; see the runs of daily_job"
 NEVER_ATTEMPTED = "no run has attempted it; start daily_schedule and catch_up_sensor"
@@ -58,7 +59,7 @@ def failing_tickers(partitions: Iterable[PendingPartition], settings: Settings, 
             severity="warning",
             session=partition.session,
             subject=partition.ticker,
-            summary=f"failed {partition.num_attempts} times: {partition.reason or NO_REASON}",
+            summary=f"failed {counted(partition.num_attempts, 'time')}: {partition.reason or NO_REASON}",
             link=_link(partition, settings.partitions),
         )
         for partition in partitions
@@ -87,7 +88,7 @@ def missed_deadlines(
             session=partition.session,
             subject=partition.ticker,
             summary=(
-                f"no forecast yet, {minutes_left(partition, moment):.0f} minutes before it would be late "
+                f"no forecast yet, {counted(round(minutes_left(partition, moment)), 'minute')} before it would be late "
                 f"({partition.deadline:%Y-%m-%d %H:%M} UTC): {_why(partition)}"
             ),
             link=_link(partition, settings.partitions),
@@ -112,7 +113,7 @@ def minutes_left(partition: PendingPartition, moment: datetime) -> float:
 def _why(partition: PendingPartition) -> str:
     if not partition.num_attempts:
         return NEVER_ATTEMPTED
-    return f"{partition.num_attempts} attempts: {partition.reason or NO_REASON}"
+    return f"{counted(partition.num_attempts, 'attempt')}: {partition.reason or NO_REASON}"
 
 
 def _link(partition: PendingPartition, partitions: PartitionConfig) -> str:

@@ -12,6 +12,7 @@ from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_st
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import AutomationConfig, PartitionConfig, Settings
+from ldtm_lib.wording import counted
 from tests.databases import CountingCursor
 from tests.integration.ledger_rows import LedgerRows, enter_service
 
@@ -62,7 +63,7 @@ def test_a_ticker_without_a_row_is_reported_in_the_last_two_hours_before_the_ope
     for alert in found:
         assert (alert.key, alert.severity) == ("deadline/2026-11-20/BRK.B", "error")
         assert alert.summary == (
-            f"no forecast yet, {minutes_before} minutes before it would be late (2026-11-23 14:30 UTC): "
+            f"no forecast yet, {counted(minutes_before, 'minute')} before it would be late (2026-11-23 14:30 UTC): "
             "4 attempts: no bar of BRK.B"
         )
 
