@@ -18,6 +18,7 @@ from psycopg.pq import ExecStatus
 
 from ldtm_lib.audit.encoding import DAY_ZERO, LEAF, OIDS, Field, Type
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.wording import counted
 
 BATCH = 1 << 15
 """Rows that are held in memory in binary form; 32,768 forecasts take 20 MB."""
@@ -147,13 +148,13 @@ def _places(row: bytes) -> list[tuple[int, int]]:
     except struct.error:
         raise UnreadableRows("a row that ends within a field") from None
     if at != len(row):
-        raise UnreadableRows(f"a row of {len(row)} bytes whose fields take {at}")
+        raise UnreadableRows(f"a row of {counted(len(row), 'byte')} whose fields take {at}")
     return places
 
 
 def _require_fields(places: Sequence[tuple[int, int]], expected: int) -> None:
     if len(places) != expected:
-        raise UnreadableRows(f"a row of {len(places)} fields instead of {expected}")
+        raise UnreadableRows(f"a row of {counted(len(places), 'field')} instead of {expected}")
 
 
 def _leaves_are_right(table: Bytes, places: Sequence[tuple[int, int]], select: HashedSelect) -> pl.Series:
@@ -210,7 +211,7 @@ def _column(table: Bytes, place: tuple[int, int], of_type: Type) -> pl.Series:
     if length == NULL:
         return pl.Series(values=[None], dtype=dtype).new_from_index(0, len(table))
     if of_type in SIZES and length != SIZES[of_type]:
-        raise UnreadableRows(f"a value of {length} bytes that should be {of_type}")
+        raise UnreadableRows(f"a value of {counted(length, 'byte')} that should be {of_type}")
     cut = np.ascontiguousarray(table[:, start : start + length])
     match of_type:
         case "int8" | "timestamptz":

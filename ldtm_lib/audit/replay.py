@@ -37,6 +37,7 @@ from ldtm_lib.models.checkpoint import file_of, read_architecture
 from ldtm_lib.prices.stored_bars import bars_as_of
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, Settings, WindowConfig
+from ldtm_lib.wording import counted
 
 RecordedValue = float | str | date | datetime | None
 
@@ -169,7 +170,8 @@ def _row(conn: Connection, ticker: str, run_date: date, simulation_id: int, sett
         settings.require_ticker(ticker)
         raise ReplayImpossible(f"{ticker} has no row{by} in the ledger; materialize snapshots first")
     raise ReplayImpossible(
-        f"{ticker} has no row{by} for {run_date}; name a run date of one of its {num_rows} rows, {first} to {last}"
+        f"{ticker} has no row{by} for {run_date}; it has {counted(num_rows, 'row')}, {first} to {last}: name a run "
+        "date of one of them"
     )
 
 
@@ -327,4 +329,6 @@ def _distance(stored: StoredWindow | None, again: InputWindow | None) -> str | N
     if old is None or new is None or old.shape != new.shape:
         return None
     apart = np.abs(old - new)
-    return f"{np.count_nonzero(apart)} of its {apart.size} inputs differ from those stored, by up to {apart.max():.1g}"
+    num_apart = np.count_nonzero(apart)
+    differ = "differs from the one" if num_apart == 1 else "differ from those"
+    return f"{num_apart} of its {apart.size} inputs {differ} stored, by up to {apart.max():.1g}"

@@ -7,7 +7,7 @@ from ldtm_lib.audit.discrepancies import Discrepancy
 from ldtm_lib.audit.merkle import merkle_root
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal, split_leaves
-from ldtm_lib.wording import moment_text
+from ldtm_lib.wording import counted, moment_text
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """Largest difference that is allowed between the database's clock and an authority's."""
@@ -66,8 +66,9 @@ def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Nam
     if gone:
         newest = f"seal {chain[-1].seal_id}" if chain else "no seal at all"
         message = (
-            f"{name}: {len(gone)} published seals from seal {gone[0].seal_id} on are missing from the database, which "
-            f"ends with {newest}: it is an older copy, or its end was cut off"
+            f"{name}: {counted(len(gone), 'published seal')} from seal {gone[0].seal_id} on "
+            f"{'is' if len(gone) == 1 else 'are'} missing from the database, which ends with {newest}: it is an older "
+            "copy, or its end was cut off"
         )
         problems.append(Discrepancy(what="publication", message=message))
     return problems
@@ -84,7 +85,7 @@ def _differs(own: Seal | None, there: PublishedSeal) -> bool:
 def _rewritten(name: str, other: Sequence[PublishedSeal], own: Seal, name_of: Name) -> Discrepancy:
     """The first seal published with other values and, if its leaves were published too, the first different event."""
     first, event_id = other[0], own.first_event
-    more = f", and {len(other) - 1} later ones" if len(other) > 1 else ""
+    more = f", and {counted(len(other) - 1, 'later one')}" if len(other) > 1 else ""
     message = (
         f"{name}: seal {first.seal_id} of {own.session} was published as {first.sha256.hex()[:16]}... "
         f"and is {own.expected_sha256.hex()[:16]}... in the database{more}: the chain was rewritten"

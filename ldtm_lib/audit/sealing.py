@@ -11,6 +11,7 @@ from ldtm_lib.audit.seal import Seal
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import PublicationFailed
+from ldtm_lib.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class SealingReport:
         seal = self.newest
         events = f"{seal.num_events} event{'s' if seal.num_events != 1 else ''}"
         what = (
-            f"sealed {events} as seal {seal.seal_id} of {seal.session}, {seal.sha256.hex()}"
+            f"sealed {counted(seal.num_events, 'event')} as seal {seal.seal_id} of {seal.session}, {seal.sha256.hex()}"
             if self.is_new
             else f"no new events since seal {seal.seal_id} of {seal.session}"
         )

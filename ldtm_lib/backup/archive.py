@@ -20,6 +20,7 @@ from typing import BinaryIO
 from ldtm_lib.atomic_io import sync_folder
 from ldtm_lib.backup.manifest import MANIFEST, MANIFEST_SHA256, NAMES, Manifest, Member, read_manifest, sha256_line
 from ldtm_lib.errors import BackupFailed, RestoreRefused
+from ldtm_lib.wording import counted
 
 BLOCK_BYTES = 1 << 20
 TAR_BLOCK = tarfile.BLOCKSIZE
@@ -146,7 +147,7 @@ def open_archive(path: Path) -> Generator[Archive]:
         if list(places)[-2:] != [MANIFEST, MANIFEST_SHA256]:
             raise _damaged(path, f"its end with {MANIFEST} is missing: it was truncated, or another program wrote it")
         if places[MANIFEST].size > MAX_MANIFEST_BYTES:
-            raise _damaged(path, f"{MANIFEST} has {places[MANIFEST].size:,} bytes")
+            raise _damaged(path, f"{MANIFEST} has {counted(places[MANIFEST].size, 'byte')}")
         content = b"".join(_blocks(file, places[MANIFEST]))
         if b"".join(_blocks(file, places[MANIFEST_SHA256])) != sha256_line(content):
             raise _damaged(path, f"{MANIFEST} is not the one that {MANIFEST_SHA256} states")
@@ -194,7 +195,9 @@ def _verify_members(path: Path, file: BinaryIO, places: dict[str, _Place], manif
     for member in manifest.members:
         place = places[member.name]
         if place.size != member.size:
-            raise _damaged(path, f"{member.name} has {place.size:,} bytes, and {member.size:,} in the manifest")
+            raise _damaged(
+                path, f"{member.name} has {counted(place.size, 'byte')}, and {member.size:,} in the manifest"
+            )
         found = hashlib.sha256()
         for block in _blocks(file, place):
             found.update(block)

@@ -114,9 +114,9 @@ def require_accepted(loss: Loss, manifest: Manifest, *, accept_loss: bool) -> No
     if loss and not accept_loss:
         raise RestoreRefused(
             f"the archive of {manifest.made} ends with {newest_of(manifest.newest_seal)} and "
-            f"{manifest.num_events:,} events, and is older than the record: the restore would lose {loss.summary}. "
-            "Restore a newer archive; only if there is none, --accept-loss restores this one and keeps the published "
-            "seals aside. Nothing was changed"
+            f"{counted(manifest.num_events, 'event')}, and is older than the record: the restore would lose "
+            f"{loss.summary}. Restore a newer archive; only if there is none, --accept-loss restores this one and "
+            "keeps the published seals aside. Nothing was changed"
         )
 
 

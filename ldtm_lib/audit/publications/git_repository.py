@@ -18,6 +18,7 @@ from ldtm_lib.audit.publications.protocol import Published
 from ldtm_lib.audit.publications.seal_lines import SealLine, continuation, line_of, lines_of, read_chain
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
+from ldtm_lib.wording import counted
 
 SEALS = "seals"
 _SEAL_PATH = re.compile(rf"{SEALS}/\d{{4}}/\d{{6,}}\.json")
@@ -212,7 +213,7 @@ class GitRepository:
     def _notes(self, contents: dict[str, bytes]) -> Generator[str]:
         found = (path.relative_to(self.folder).as_posix() for path in (self.folder / SEALS).glob("*/*.json"))
         if num_waiting := sum(path not in contents for path in found if _SEAL_PATH.fullmatch(path)):
-            yield f"{self.folder}: {num_waiting} files of seals are not committed; publishing again commits them"
+            yield f"{self.folder}: {counted(num_waiting, 'file')} of seals not committed; publishing again commits them"
         if self._git.line("rev-parse", "--is-shallow-repository") == "true":
             yield f"{self.folder} is a shallow clone; its earlier history cannot be checked"
         upstream = self._upstream() if self.push else None
@@ -221,7 +222,7 @@ class GitRepository:
         if self._git.line("rev-parse", "--verify", "--quiet", upstream.tracking) is None:
             yield f"{self.folder}: nothing has been pushed to {upstream.remote} yet"
         elif (waiting := self._git.line("rev-list", "--count", f"{upstream.tracking}..HEAD")) not in (None, "0"):
-            yield f"{self.folder}: {waiting} commits wait to be pushed; publishing again pushes them"
+            yield f"{self.folder}: {counted(int(waiting), 'commit')} not pushed yet; publishing again pushes them"
 
     def _commit(self, seals: Sequence[Seal]) -> None:
         files = {f"{SEALS}/{seal.session.year}/{seal.seal_id:06d}.json": line_of(seal) for seal in seals}

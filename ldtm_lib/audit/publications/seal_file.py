@@ -17,6 +17,7 @@ from ldtm_lib.audit.publications.seal_lines import continuation, hashes_of, line
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import counted
 
 SEAL_FILE = "seals.jsonl"
 SET_ASIDE = ".before-restore-"
@@ -94,8 +95,8 @@ class SealFile:
                 continue
             if lost := [number for number, sha256 in sorted(hashes.items()) if sha256 not in published]:
                 yield (
-                    f"{path} holds {len(lost)} published seals from seal {lost[0]} on that this record does not have: "
-                    "it was restored from an older backup, and that part of the record was lost"
+                    f"{path} holds {counted(len(lost), 'published seal')} from seal {lost[0]} on that this record "
+                    "does not have: it was restored from an older backup, and that part of the record was lost"
                 )
 
     @contextmanager

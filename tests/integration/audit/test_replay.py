@@ -272,7 +272,7 @@ def test_a_row_that_is_not_there_is_reported_with_what_is(forecast: ForecastEnvi
     with pytest.raises(ReplayImpossible) as missing:
         again(forecast, run_date=ONE_MONTH)
     assert str(missing.value) == (
-        "AAPL has no row for 2013-02-12; name a run date of one of its 1 rows, 2013-01-11 to 2013-01-11"
+        "AAPL has no row for 2013-02-12; it has 1 row, 2013-01-11 to 2013-01-11: name a run date of one of them"
     )
     with pytest.raises(ReplayImpossible, match="MSFT has no row in the ledger; materialize snapshots first"):
         again(forecast, "MSFT")

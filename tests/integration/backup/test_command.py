@@ -145,7 +145,7 @@ def test_an_installation_moves_with_three_commands_and_doctor_verify_and_replay_
     assert "kept aside: schema ldtm_dagster_before_restore_" in accepted.stdout
     assert "seals.jsonl.before-restore-" in accepted.stdout
     verified = ldtm(installation, "audit", "verify")
-    assert "holds 1 published seals from seal 1" in " ".join(verified.stdout.split())
+    assert "holds 1 published seal from seal 1" in " ".join(verified.stdout.split())
 
 
 def test_a_daemon_elsewhere_that_uses_the_storage_is_refused(installation: Installation, tmp_path: Path) -> None:

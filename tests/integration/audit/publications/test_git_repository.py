@@ -159,9 +159,7 @@ def test_a_crash_before_the_commit_is_a_note_and_the_next_publication_commits(re
     git(repository.folder, "add", SEAL_2)
     published = repository.read()
     assert published.problems == ()
-    assert published.notes == (
-        f"{repository.folder}: 1 files of seals are not committed; publishing again commits them",
-    )
+    assert published.notes == (f"{repository.folder}: 1 file of seals not committed; publishing again commits them",)
     assert publish_missing(repository, SEALS) == 6
     assert repository.read().notes == ()
     assert repository.read().problems == ()
@@ -259,7 +257,7 @@ def test_a_commit_is_pushed_and_one_that_could_not_be_waits_for_the_next_time(
         publish_missing(pushed, SEALS[:4])
     published = pushed.read()
     assert (len(published.seals), published.problems) == (4, ())
-    assert published.notes == (f"{pushed.folder}: 2 commits wait to be pushed; publishing again pushes them",)
+    assert published.notes == (f"{pushed.folder}: 2 commits not pushed yet; publishing again pushes them",)
     (tmp_path / "away.git").rename(remote)
     assert publish_missing(pushed, SEALS[:4]) == 0
     assert git(remote, "rev-parse", "main") == git(pushed.folder, "rev-parse", "HEAD")
