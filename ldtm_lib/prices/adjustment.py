@@ -21,6 +21,7 @@ from ldtm_lib.prices.split_inference import (
 from ldtm_lib.prices.split_ratios import Floats, is_large_move, is_same_ratio
 from ldtm_lib.prices.splits import HALF_A_CENT, MIN_RESTATED_BARS, RATIO_TOLERANCE, Split, adjust, is_same_price
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.wording import counted
 
 VOLUME_ROUNDING = 0.01
 
@@ -236,11 +237,11 @@ def _notes(hypothesis: SplitHypothesis) -> tuple[str, ...]:
     _, old, new = common_closes(hypothesis.reference, hypothesis.bars)
     restated = ~is_same_price(old, new)
     if hypothesis.inferred:
-        split = hypothesis.inferred[0]
+        split, num_restated = hypothesis.inferred[0], int(np.count_nonzero(restated))
         return (
-            f"{ticker}: {np.count_nonzero(restated)} stored bars arrive at {1 / split.ratio:.6g} times their prices: a "
-            f"split of {split.ratio:g} for 1 on {split.session} is recorded; if there was none, ldtm prices split "
-            f"{ticker} {split.session} 1 withdraws it",
+            f"{ticker}: {counted(num_restated, 'stored bar')} {_arrive(num_restated)} at {1 / split.ratio:.6g} times "
+            f"their prices: a split of {split.ratio:g} for 1 on {split.session} is recorded; if there was none, ldtm "
+            f"prices split {ticker} {split.session} 1 withdraws it",
         )
     return (_doubt(ticker, old[restated], new[restated], len(old)),) if restated.any() else ()
 
@@ -251,6 +252,11 @@ def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:
     by = f"{1 / ratios.max():.4g} to {1 / ratios.min():.4g}"
     few = f"; fewer than {MIN_RESTATED_BARS} bars cannot show a split" if num_overlapping < MIN_RESTATED_BARS else ""
     return (
-        f"{ticker}: {len(old)} of {num_overlapping} stored bars arrive at {by} times their prices and are recorded as "
-        f"corrections{few}; if it was a split, materialize price_history of {ticker}, or declare it in the source"
+        f"{ticker}: {len(old)} of {counted(num_overlapping, 'stored bar')} {_arrive(len(old))} at {by} times their "
+        f"prices and {'is' if len(old) == 1 else 'are'} recorded as corrections{few}; if it was a split, materialize "
+        f"price_history of {ticker}, or declare it in the source"
     )
+
+
+def _arrive(number: int) -> str:
+    return "arrives" if number == 1 else "arrive"

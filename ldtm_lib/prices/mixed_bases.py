@@ -18,6 +18,7 @@ import polars as pl
 from ldtm_lib.prices.bars import PRICE_COLUMNS
 from ldtm_lib.prices.split_ratios import Floats, fitting_ratios, is_large_move, ratio_bounds, rounding_of
 from ldtm_lib.prices.splits import MIN_RESTATED_BARS, RATIO_TOLERANCE
+from ldtm_lib.wording import counted
 
 LONG_GAP = timedelta(days=31)
 """Time without bars after which prices before and after are not compared: the symbol may have another owner."""
@@ -100,9 +101,10 @@ def rescaled_bars(delivered: Prices, stored: Prices, closes: pl.DataFrame) -> Re
         return None
     multiples = dict.fromkeys(f"{np.median(new[run] / old[run]):.6g}" for run in runs[-MOST_MULTIPLES:])
     num_ratios = len(fitting_ratios(float(least[runs[-1]].max()), float(greatest[runs[-1]].min())))
+    num_bars = sum(len(old[run]) for run in runs)
     message = (
-        f"{sum(len(old[run]) for run in runs)} of {len(old)} stored bars arrive at {' and '.join(multiples)} times "
-        f"their prices, {_meaning(num_ratios, len(old))}"
+        f"{num_bars} of {counted(len(old), 'stored bar')} {'arrives' if num_bars == 1 else 'arrive'} at "
+        f"{' and '.join(multiples)} times their prices, {_meaning(num_ratios, len(old))}"
     )
     at = closes["session"].to_numpy()
     is_delivered = np.ones(len(at) + 2, dtype=bool)  # with one place before the first bar and one after the last
@@ -163,8 +165,9 @@ def _runs(least: Floats, greatest: Floats, is_rescaled: npt.NDArray[np.bool_], l
 
 def gap_note(ticker: str, step: Transition) -> str:
     """A note on a large move over a long time without bars."""
+    gap = counted((step.later_session - step.session).days, "day")
     return (
-        f"{ticker}: no bar for {(step.later_session - step.session).days} days, and prices go {step.move}: the symbol "
+        f"{ticker}: no bar for {gap}, and prices go {step.move}: the symbol "
         "may have belonged to another company before, and no split is inferred across the gap; if it did, load only "
         "the history of the right company"
     )

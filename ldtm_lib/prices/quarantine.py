@@ -49,10 +49,16 @@ def without_valid_bar(conn: Connection, per_ticker: pl.DataFrame) -> dict[str, s
         return {}
     reasons = open_quarantine(conn).sort("last_seen_at", "session").group_by("ticker").agg(pl.col("reason").last())
     return {
-        row["ticker"]: f"none of the {row['num_refused']:,} bars of {row['ticker']} is valid, such as {row['reason']}; "
-        "correct them in the source, and load them again"
+        row["ticker"]: _none_is_valid(row["ticker"], row["num_refused"], row["reason"])
         for row in lacking.join(reasons, on="ticker", how="left").iter_rows(named=True)
     }
+
+
+def _none_is_valid(ticker: str, num_bars: int, reason: str) -> str:
+    if num_bars == 1:
+        return f"the only delivered bar of {ticker} is not valid: {reason}; correct it in the source, and load it again"
+    found = f"none of the {num_bars:,} bars of {ticker} is valid, such as {reason}"
+    return f"{found}; correct them in the source, and load them again"
 
 
 def open_quarantine(conn: Connection) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY
 from ldtm_lib.prices.splits import HALF_A_CENT
+from ldtm_lib.wording import counted
 
 LOT = 100
 """Shares in a round lot."""
@@ -112,11 +113,13 @@ def _note(row: dict[str, object]) -> str:
     """A note on the changed unit of one ticker, a row of `_judged` with `num_new`."""
     is_lots = row["factor"] == LOT
     partly = row["num_other"] != row["num_common"]
+    num_new = row["num_new"] or 0
+    assert isinstance(num_new, int)
     return (
         f"{row['ticker']}: the volumes of {row['num_other']} of {row['num_common']} stored bars, {row['first']} to "
         f"{row['last']}, arrive {'divided' if is_lots else 'multiplied'} by {LOT}: the source seems to count in "
         f"{'lots of 100 shares' if is_lots else 'shares instead of lots'}; the stored bars stay as they are, and the "
-        f"volumes of {row['num_new'] or 0} new bars are {'multiplied' if is_lots else 'divided'} by {LOT}"
+        f"volumes of {counted(num_new, 'new bar')} are {'multiplied' if is_lots else 'divided'} by {LOT}"
         + (
             "; the unit changed within these bars, so that stored or delivered volumes are in two units: compare them "
             "with another source"

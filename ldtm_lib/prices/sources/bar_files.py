@@ -20,6 +20,7 @@ from ldtm_lib.prices.sources.field_parsing import (
 )
 from ldtm_lib.prices.sources.source_file import failing_by_name, shown, shown_name
 from ldtm_lib.prices.sources.tables import COMPRESSED, Table, read_table
+from ldtm_lib.wording import counted
 
 NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close", "split_ratio")
 
@@ -150,9 +151,8 @@ def _collect_cut_line(failures: dict[str, MalformedFile], table: Table, frame: p
             unfinished = f"{where} has no end yet: the file is being written; try again in a minute"
             failures[name] = MalformedFile(unfinished)
         if table.num_fields_in_last_line is not None:
-            cut = (
-                f"{where} ends after {table.num_fields_in_last_line} fields: the file seems truncated; export it again"
-            )
+            num_fields = counted(table.num_fields_in_last_line, "field")
+            cut = f"{where} ends after {num_fields}: the file seems truncated; export it again"
             failures.setdefault(name, MalformedFile(cut))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from ldtm_lib.errors import MalformedFile
+from ldtm_lib.wording import counted
 
 MAGIC = b"PAR1"
 MOST_FOOTER_BYTES = 2 * 2**20
@@ -109,7 +110,9 @@ def require_bounded(name: str, content: bytes, footer: Footer, columns: Collecti
                             f"{name} has a page with the unsupported encoding {page.encoding}; {REMEDY}"
                         )
                 if num_values != num_rows or _int(chunk, 5) != num_rows:
-                    raise _Damaged(f"a column has {num_values} values in a group of {num_rows} rows")
+                    raise _Damaged(
+                        f"a column has {counted(num_values, 'value')} in a group of {counted(num_rows, 'row')}"
+                    )
     except _Damaged as error:
         raise MalformedFile(f"{name} is not a complete Parquet file ({error}); {REMEDY}") from None
 

@@ -22,6 +22,7 @@ from ldtm_lib.prices.sources.source_file import (
     shown_name,
 )
 from ldtm_lib.prices.sources.text_header import HEADER_BYTES, Header, fields_of, find_header
+from ldtm_lib.wording import counted
 
 TEXT_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".txt", ".tsv"), (".parquet", ".pq")
 COMPRESSED = ".gz"
@@ -259,7 +260,7 @@ def _read_lines(name: str, body: bytes, header: Header) -> pl.DataFrame:
         raise _unreadable(name, body, header, str(error)) from error
     num_lines = body.count(b"\n") + (not body.endswith(b"\n"))
     if frame.height != num_lines:
-        raise _unreadable(name, body, header, f"{num_lines:,} lines are {frame.height:,} rows")
+        raise _unreadable(name, body, header, f"{counted(num_lines, 'line')} read as {counted(frame.height, 'row')}")
     return frame.slice(1)
 
 
@@ -306,7 +307,7 @@ def _unreadable(file: str, body: bytes, header: Header, reason: str) -> Malforme
             return MalformedFile(f"{file}, line {line} is not UTF-8 text; save the file in UTF-8")
         if num_fields > num_expected:
             return MalformedFile(
-                f"{file}, line {line} has {num_fields} fields under {num_expected} columns; "
+                f"{file}, line {line} has {counted(num_fields, 'field')} under {counted(num_expected, 'column')}; "
                 f"quote fields that contain {header.separator!r}, or export the file again"
             )
         if raw.count(b'"') % 2:

@@ -15,6 +15,7 @@ from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ContractConfig, IbConfig
+from ldtm_lib.wording import counted
 
 SETTLING = timedelta(minutes=10)
 """Time after the close in which a bar may still change: the prints of the closing auction come in late."""
@@ -128,4 +129,5 @@ def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> dict[str, t
         f"IB's bars since {first} begin late for {{}}; if a ticker was listed before, materialize its price_history, "
         "or import its older bars from files with `ldtm prices import`"
     )
-    return {sentence: tuple(f"{ticker} on {session} ({num_bars:,} bars)" for ticker, session, num_bars in late.rows())}
+    begun_on = (f"{ticker} on {session} ({counted(num_bars, 'bar')})" for ticker, session, num_bars in late.rows())
+    return {sentence: tuple(begun_on)}

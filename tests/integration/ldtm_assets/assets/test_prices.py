@@ -111,7 +111,7 @@ def test_a_history_without_a_valid_bar_fails_its_ticker_alone(installation: File
     outcome = load_histories(installation.project, installation.calendar, ["AAPL", "MSFT", "NVDA"], None)
     assert list(outcome.done) == ["MSFT"]
     assert outcome.failed["AAPL"] == (
-        "none of the 1 bars of AAPL is valid, such as AAPL.csv, line 2: volume -1.0 is negative; "
-        "correct them in the source, and load them again"
+        "the only delivered bar of AAPL is not valid: AAPL.csv, line 2: volume -1.0 is negative; "
+        "correct it in the source, and load it again"
     )
     assert outcome.failed["NVDA"] == "NVDA.csv is not UTF-8 text; save it as CSV in UTF-8"
