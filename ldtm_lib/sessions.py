@@ -86,7 +86,7 @@ class Calendar:
         at = self._position(session) + num_sessions
         if not 0 <= at < len(self.days):
             raise CalendarError(
-                f"the session {num_sessions} sessions from {session} is outside of the {self.name} calendar"
+                f"the session at offset {num_sessions:+} from {session} is outside of the {self.name} calendar"
             )
         return self.days[at].item()
 

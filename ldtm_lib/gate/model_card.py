@@ -3,6 +3,7 @@
 from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
 from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.verdict import Verdict
+from ldtm_lib.wording import counted
 
 NO_DIRECTION = "It called no direction at all."
 
@@ -28,16 +29,19 @@ def _decision(ticker: str, version: str | None, verdict: Verdict) -> str:
     outcome = f"{ticker} was not promoted" if version is None else f"{ticker} was promoted as {version}"
     if not verdict.rules:
         return f"{outcome}: no rule of the gate was applied."
+    num_rules, is_alone = len(verdict.rules), len(verdict.rules) == 1
     if verdict.passed:
-        return f"{outcome}: it passed all {len(verdict.rules)} rules of the gate."
-    return f"{outcome}: it failed {len(verdict.failures)} of {len(verdict.rules)} rules of the gate."
+        return f"{outcome}: it passed {'the only rule' if is_alone else f'all {num_rules} rules'} of the gate."
+    failed = "the only rule" if is_alone else f"{len(verdict.failures)} of {num_rules} rules"
+    return f"{outcome}: it failed {failed} of the gate."
 
 
 def _direction_lines(evidence: Evidence) -> list[str]:
     if evidence.accuracy is None or evidence.accuracy_low is None or evidence.accuracy_high is None:
-        return [f"{NO_DIRECTION} {evidence.num_test_rows} days were tested."]
+        were = "was" if evidence.num_test_rows == 1 else "were"
+        return [f"{NO_DIRECTION} {counted(evidence.num_test_rows, 'day')} {were} tested."]
     lines = [
-        f"Direction right on {evidence.num_correct} of {evidence.num_directional} days with a call: "
+        f"Direction right on {evidence.num_correct} of {counted(evidence.num_directional, 'day')} with a call: "
         f"{evidence.accuracy:.1%}, with 95% confidence between {evidence.accuracy_low:.0%} and "
         f"{evidence.accuracy_high:.0%}."
     ]
@@ -79,9 +83,11 @@ def _error_line(shown: HorizonEvidence) -> str:
     words = words[:1].upper() + words[1:]
     if shown.mean_error is None:
         return f"{words} error: none could be measured."
-    days = f"{shown.num_forecasts} overlapping forecasts, worth {shown.effective_days:.0f} that do not overlap"
+    days = (
+        f"{counted(shown.num_forecasts, 'overlapping forecast')}, worth {shown.effective_days:.0f} that do not overlap"
+    )
     if shown.effective_days > shown.num_forecasts - 0.5:
-        days = f"{shown.num_forecasts} forecasts"
+        days = counted(shown.num_forecasts, "forecast")
     error = f"{words} error {shown.mean_error:.2%} over {days}"
     if shown.relative_error is None:
         return f"{error}; the price never changed, so there is nothing to beat."

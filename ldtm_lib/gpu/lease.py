@@ -19,6 +19,7 @@ from ldtm_lib.gpu.devices import Gpu, GpuInventory, ReadGpus
 from ldtm_lib.gpu.locks import MOST_SLOTS, grant_key, occupancies, settled_key, slot_key
 from ldtm_lib.gpu.slots import Occupancy
 from ldtm_lib.settings import GpuConfig
+from ldtm_lib.wording import counted
 
 OnWait = Callable[[str], None]
 INTERVAL_SECONDS = 2.0
@@ -201,7 +202,8 @@ def _take_gpu(
         )
     num_held = sum(len(occupancy.held) for occupancy in known)
     if num_held >= config.max_jobs:
-        return f"{num_held} jobs are training, gpu.max_jobs allows {config.max_jobs}"
+        are = "is" if num_held == 1 else "are"
+        return f"{counted(num_held, 'job')} {are} training, gpu.max_jobs allows {config.max_jobs}"
     for occupancy in sorted(eligible, key=lambda occupancy: -occupancy.expected_free_mib(config)):
         if not occupancy.has_free_slot(config):
             continue
@@ -217,7 +219,8 @@ def _no_room_message(occupancy: Occupancy, config: GpuConfig) -> str:
     gpu, spare_mib = occupancy.gpu, max(0, occupancy.expected_free_mib(config) - config.reserve_mib)
     return (
         f"GPU {gpu.index} ({gpu.name}) has {spare_mib:,} MiB to spare, a job needs {config.mib_per_job:,} MiB "
-        f"({gpu.free_mib:,} free, {config.reserve_mib:,} in reserve, {len(occupancy.held)} jobs of LDTM there)"
+        f"({gpu.free_mib:,} free, {config.reserve_mib:,} in reserve, {counted(len(occupancy.held), 'job')} of LDTM "
+        "there)"
     )
 
 

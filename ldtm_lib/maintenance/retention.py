@@ -21,6 +21,7 @@ from ldtm_lib.maintenance.purge import AssetNames, Purged, delete_in_batches, pu
 from ldtm_lib.project import Project
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.settings import RetentionConfig
+from ldtm_lib.wording import counted
 
 UNRESOLVED_FACTOR = 10
 """A refused bar without a valid successor is kept this many times as long as one with a successor."""
@@ -98,8 +99,10 @@ def _runs(project: Project, assets: AssetNames, moment: datetime, *, dry_run: bo
             conn.execute(query("maintenance.vacuum"))
         folders = purge_run_folders(conn, project.home / "dagster", before=logs_before, dry_run=dry_run)
     return [
-        Purged(kind=f"log entries of runs that ended {config.run_log_days} days ago", num=rows.num_log_events),
-        Purged(kind=f"runs that ended {config.run_days} days ago", num=rows.num_runs),
+        Purged(
+            kind=f"log entries of runs that ended {counted(config.run_log_days, 'day')} ago", num=rows.num_log_events
+        ),
+        Purged(kind=f"runs that ended {counted(config.run_days, 'day')} ago", num=rows.num_runs),
         Purged(kind="events of such runs", num=rows.num_events),
         Purged(kind="check results of such runs", num=rows.num_check_executions),
         Purged(kind="backfills without a run", num=rows.num_backfills),

@@ -4,6 +4,7 @@ import torch
 
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.models.cuda_order import uuid_of
+from ldtm_lib.wording import counted
 
 
 def choose_device(wanted: str) -> str:
@@ -18,8 +19,9 @@ def choose_device(wanted: str) -> str:
     except RuntimeError:
         raise ConfigurationError(f"device {wanted!r} is not known; use auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        num_devices = torch.cuda.device_count()
         raise ConfigurationError(
-            f"device {wanted!r} is not among the {torch.cuda.device_count()} CUDA devices; use auto"
+            f"CUDA shows {counted(num_devices, 'device')}, and {wanted!r} is none of them; use auto"
         )
     return str(device)
 
@@ -47,6 +49,6 @@ def device_of(gpu: str) -> str:
     if gpu.startswith("MIG-") and num_devices == 1:  # older versions of CUDA report the UUID of the divided GPU
         return "cuda:0"
     raise ConfigurationError(
-        f"{gpu} is leased, but is not among the {num_devices} devices that CUDA shows; name whole GPUs in "
+        f"{gpu} is leased, but is not among the devices that CUDA shows ({num_devices}); name whole GPUs in "
         "CUDA_VISIBLE_DEVICES, or train with the device cpu"
     )

@@ -18,6 +18,7 @@ from ldtm_lib.settings import Settings
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
 from ldtm_lib.training.plan import TrainingPlan
 from ldtm_lib.training.run import TrainingContext
+from ldtm_lib.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +137,12 @@ def require_folds(windows: WindowSet, settings: Settings) -> list[FoldPlan]:
     """The folds of a ticker's history; raises TooFewBars when it is too short for one."""
     folds = plan_folds(windows, settings.backtest, settings.training)
     if not folds:
+        num_bars = len(windows.bar_sessions)
         raise TooFewBars(
-            f"{windows.ticker} has {len(windows.bar_sessions)} bars, which make {int(windows.labelled.sum())} labelled "
-            f"windows, too few for a fold of {settings.backtest.test_sessions} test sessions after "
-            f"{settings.training.min_training_rows} training rows; use more bars, or leave the ticker out"
+            f"{windows.ticker} has {counted(num_bars, 'bar')}, which make{'s' if num_bars == 1 else ''} "
+            f"{counted(int(windows.labelled.sum()), 'labelled window')}, too few for a fold of "
+            f"{counted(settings.backtest.test_sessions, 'test session')} after "
+            f"{counted(settings.training.min_training_rows, 'training row')}; use more bars, or leave the ticker out"
         )
     return folds
 

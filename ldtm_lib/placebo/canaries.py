@@ -22,6 +22,7 @@ from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
 from ldtm_lib.settings import BacktestConfig, Settings
 from ldtm_lib.training.plan import TrainingPlan
 from ldtm_lib.training.run import TrainingContext
+from ldtm_lib.wording import counted
 
 Kind = Literal["coin flip", "planted", "leaking"]
 
@@ -96,7 +97,7 @@ def run_canaries(context: TrainingContext, calendar: Calendar, *, seed: int) -> 
         if len(folds) < backtest.num_folds:
             raise TooFewBars(
                 f"the calendar has {len(windows.bar_sessions)} sessions up to {LAST_SESSION} for a canary, too few for "
-                f"{backtest.num_folds} folds; lower backtest.test_sessions or training.min_training_rows"
+                f"{counted(backtest.num_folds, 'fold')}; lower backtest.test_sessions or training.min_training_rows"
             )
         plan.folds[ticker] = folds
         clean = tasks_of(windows, folds, None)

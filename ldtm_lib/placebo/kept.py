@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ldtm_lib.atomic_io import write_whole
+from ldtm_lib.wording import counted
 
 FILE = "placebo.json"
 
@@ -78,6 +79,6 @@ def placebo_words(found: KeptCalibration | None, ticker: str) -> str:
 
 def _let_through(tally: KeptTally) -> str:
     return (
-        f"of {tally.num_models} models that cannot know anything, {tally.num_passed} passed the plain gate and "
-        f"{tally.num_passed_strict} the strict gate"
+        f"of {counted(tally.num_models, 'model')} that cannot know anything, {tally.num_passed} passed the plain gate "
+        f"and {tally.num_passed_strict} the strict gate"
     )

@@ -26,6 +26,7 @@ from ldtm_lib.settings import Settings
 from ldtm_lib.statistics.wilson import Interval
 from ldtm_lib.training.plan import TrainingPlan
 from ldtm_lib.training.run import TrainingContext
+from ldtm_lib.wording import counted
 
 SESSIONS_BETWEEN = 5
 """Sessions from one retraining to the next: a week, as `retraining_schedule` has it."""
@@ -129,8 +130,8 @@ def cutoffs(windows: WindowSet, num_retrainings: int) -> list[date]:
     first = len(windows.bar_sessions) - 1 - SESSIONS_BETWEEN * (num_retrainings - 1)
     if first < 0:
         raise TooFewBars(
-            f"{windows.ticker} has {len(windows.bar_sessions)} bars, too few for {num_retrainings} retrainings; use "
-            "more bars, or leave the ticker out"
+            f"{windows.ticker} has {counted(len(windows.bar_sessions), 'bar')}, too few for "
+            f"{counted(num_retrainings, 'retraining')}; use more bars, or leave the ticker out"
         )
     return [day.item() for day in windows.bar_sessions[first::SESSIONS_BETWEEN]]
 

@@ -13,6 +13,7 @@ from ldtm_lib.features.indicators import WARMUP_BARS
 from ldtm_lib.features.scaling import Integers, scale_prices
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS
+from ldtm_lib.wording import counted
 
 BLOCK_ROWS = ONE_MONTH_SESSIONS
 """Number of windows whose futures stay together, so that the one-month moves of neighbours overlap as in real data."""
@@ -39,8 +40,8 @@ def shuffled(windows: WindowSet, *, seed: int, copy: int) -> WindowSet:
     fewest = FEWEST_GUARDS * distance * BLOCK_ROWS
     if len(rows) < fewest:
         raise TooFewBars(
-            f"{windows.ticker} has {len(rows)} labelled windows, {fewest} are needed to exchange futures such that no "
-            "window sees the future that it receives; use more bars, or leave the ticker out"
+            f"{windows.ticker} has {counted(len(rows), 'labelled window')}, {fewest} are needed to exchange futures "
+            "such that no window sees the future that it receives; use more bars, or leave the ticker out"
         )
     generator = np.random.default_rng([seed, copy, *windows.ticker.encode()])
     sources = rows[_sources(len(rows), distance, generator)]

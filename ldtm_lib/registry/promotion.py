@@ -19,6 +19,7 @@ from ldtm_lib.registry.decommissioned import DecommissionedModel, OutOfService, 
 from ldtm_lib.registry.judgement import Decision, record_verdicts
 from ldtm_lib.registry.versions import Version, active_one, earned_major, publish
 from ldtm_lib.settings import ArchitectureConfig
+from ldtm_lib.wording import counted
 
 PromotionOutcome = Literal["promoted", "already promoted", "stays candidate", "superseded", "not trained"]
 
@@ -147,8 +148,8 @@ def _activate(conn: Connection, decisions: Sequence[Decision], versions: dict[st
     num_activated = conn.execute(query("registry.activate_checkpoints"), columns).rowcount
     if num_activated != len(ids):
         raise RegistryConflict(
-            f"{len(ids) - num_activated} of {len(ids)} candidates ({', '.join(ids)}) were promoted or removed by "
-            "somebody else meanwhile; nothing was changed, promote again"
+            f"somebody else promoted or removed {len(ids) - num_activated} of {counted(len(ids), 'candidate')} "
+            f"({', '.join(ids)}) meanwhile; nothing was changed, promote again"
         )
 
 

@@ -214,7 +214,7 @@ def test_targets_beyond_the_end_of_the_calendar_are_refused(calendar: Calendar) 
     assert calendar.targets(enough).one_month == last
     with pytest.raises(CalendarError, match=f"lie beyond the calendar's end, {last}"):
         calendar.targets(calendar.days[-21].item())
-    with pytest.raises(CalendarError, match=r"1 sessions from .* is outside of the XNYS calendar"):
+    with pytest.raises(CalendarError, match=r"at offset \+1 from .* is outside of the XNYS calendar"):
         calendar.offset(last, 1)
 
 

@@ -22,6 +22,7 @@ from ldtm_lib.models.on_gpu.probe import require_same_as_on_the_cpu
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
+from ldtm_lib.wording import counted
 
 CPU = torch.device("cpu")
 LOSS_TOLERANCE = 0.03
@@ -102,7 +103,7 @@ def trial(
         how = f"{'plain operations' if operations is REFERENCE else 'kernels'} in float{16 if half_precision else 32}"
         loss = np.mean([fit.validation_loss for fit in fits]) if fits else np.nan
         return len(fits) == len(tasks), (
-            f"{len(fits)} of {len(tasks)} networks x {sizes.num_rows:,} windows in "
+            f"{len(fits)} of {counted(len(tasks), 'network')} x {counted(sizes.num_rows, 'window')} in "
             f"{sum(fit.duration_seconds for fit in fits):.2f} s without set-up, {how}; mean validation loss {loss:.4f}"
         )
 

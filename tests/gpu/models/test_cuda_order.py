@@ -45,9 +45,7 @@ def test_any_gpu_will_do_for_cuda_without_a_number() -> None:
 
 
 def test_a_gpu_that_cuda_does_not_show_has_no_device() -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"GPU-0815 is leased, but is not among the \d+ devices that CUDA shows"
-    ):
+    with pytest.raises(ConfigurationError, match=r"GPU-0815 is leased, but is not among the devices that CUDA shows"):
         device_of("GPU-0815")
 
 

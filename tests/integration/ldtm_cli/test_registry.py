@@ -192,7 +192,7 @@ def test_show_says_in_plain_words_what_the_gate_saw(owner: Owner) -> None:
     shown = owner.types("show", "AAPL")
     assert shown.returncode == 0
     assert "AAPL v1.2012-12-05, active" in shown.stdout
-    assert "AAPL was promoted as v1.2012-12-05: it passed all 1 rules of the gate." in shown.stdout
+    assert "AAPL was promoted as v1.2012-12-05: it passed the only rule of the gate." in shown.stdout
     assert "No evidence other than the rules is on record." in shown.stdout
     (card,) = json.loads(owner.types("show", "AAPL", "--json").stdout)
     assert (card["version"], card["passed"], card["rules"], card["evidence"]) == ("v1.2012-12-05", True, [rule], None)

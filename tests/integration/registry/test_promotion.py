@@ -357,7 +357,7 @@ def test_the_listing_names_the_active_model_the_candidate_and_the_verdict(regist
 def test_a_candidate_whose_file_was_removed_meanwhile_is_not_promoted(registry, conn) -> None:
     candidate = registry.candidate("AAA", MONDAY, tested=registry.good)
     conn.execute("update checkpoint set file_removed_at = now()")
-    with pytest.raises(RegistryConflict, match=r"1 of 1 candidates \(AAA\) were promoted or removed by somebody else"):
+    with pytest.raises(RegistryConflict, match=r"somebody else promoted or removed 1 of 1 candidate \(AAA\) meanwhile"):
         run_gate(conn, registry.folder, ["AAA"], registry.settings, degraded=(), run_id="test")
     conn.rollback()
     assert registry.statuses("AAA") == [("candidate", None)]

@@ -92,7 +92,11 @@ def test_a_refusal_names_what_failed_before_anything_else() -> None:
 @pytest.mark.parametrize(
     ("version", "verdict", "expected"),
     [
-        ("v1.2026-11-20", Verdict(rules=(PASSED,)), "AAPL was promoted as v1.2026-11-20: it passed all 1 rules of the"),
+        (
+            "v1.2026-11-20",
+            Verdict(rules=(PASSED,)),
+            "AAPL was promoted as v1.2026-11-20: it passed the only rule of the",
+        ),
         (None, Verdict(rules=()), "AAPL was not promoted: no rule of the gate was applied."),
     ],
 )
