@@ -33,7 +33,6 @@ class SealingReport:
         if self.newest is None:
             return "there is nothing to seal yet"
         seal = self.newest
-        events = f"{seal.num_events} event{'s' if seal.num_events != 1 else ''}"
         what = (
             f"sealed {counted(seal.num_events, 'event')} as seal {seal.seal_id} of {seal.session}, {seal.sha256.hex()}"
             if self.is_new
