@@ -36,7 +36,10 @@ def onnx_universe_spec() -> dg.AssetSpec:
 
 
 def exported_models(report: ExportReport, *, new_alone: bool = False) -> Outcome:
-    """The outcome by ticker. A ticker without an active model has nothing to export, which is not a failure."""
+    """The outcome by ticker; `new_alone` leaves out files that were up to date.
+
+    A ticker without an active model has nothing to export, which is not a failure.
+    """
     return Outcome(
         done={
             each.name: _metadata(each)

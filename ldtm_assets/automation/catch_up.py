@@ -64,10 +64,10 @@ def deadline_sensor(
     calendar: Calendar,
     clock: Callable[[Connection], datetime] = now,
 ) -> dg.SensorDefinition:
-    """The sensor that raises alerts for tickers that keep failing or will miss the open. It is on; it launches nothing.
+    """The sensor that raises alerts for tickers that keep failing or will miss the open.
 
-    It uses the file's current settings, new tickers included; `settings` are those that Dagster was started with, which
-    it reports together with the code that runs.
+    It is on by default and launches no run. It uses the file's current settings, new tickers included. `settings` are
+    those that Dagster was started with; the sensor reports them together with the code that runs.
     """
     code = code_sha256()
 
@@ -96,7 +96,7 @@ def deadline_sensor(
 
 
 def _watched_since(cursor: str | None, moment: datetime) -> datetime:
-    """The start of watching without an outage; the cursor holds it, and the moment of the last tick."""
+    """The time since which the sensor has run without an outage; the cursor holds it and the time of the last tick."""
     if cursor is None:
         return moment
     since, last_tick = (datetime.fromisoformat(word) for word in cursor.split())

@@ -29,7 +29,7 @@ RETRY_AFTER = timedelta(hours=1)
 def export_sensor(
     project: Callable[[], Project], settings: Settings, clock: Callable[[Connection], datetime] = now
 ) -> dg.SensorDefinition:
-    """The sensor that exports what is not up to date; on by default with `[export] enabled` or a `[forecast] backend`.
+    """The sensor that exports outdated models; on by default if exports are enabled or `[forecast] backend` uses them.
 
     Engines are checked and built if `[export] engine` selects TensorRT; otherwise a run makes only the ONNX files.
     """

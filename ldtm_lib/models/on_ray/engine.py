@@ -41,9 +41,9 @@ from ldtm_lib.wording import counted
 READY_SECONDS = 180.0
 """Longest wait for the driver to connect and to read the versions of all nodes."""
 SILENT_SECONDS = 180.0
-"""Longest silence of the driver after that: Ray ends it 60 s after the head."""
+"""Longest silence of the driver after it has connected: Ray ends the driver 60 s after the head is lost."""
 END_SECONDS = 5.0
-"""Longest wait for the driver to leave the cluster after all is trained; it is killed then."""
+"""Longest wait for the driver to leave the cluster after the last task; a driver that takes longer is killed."""
 MOST_TICKERS_ON_A_GPU = 128
 Event = TypeVar("Event")
 OnProgress = Callable[[Progress], None]
@@ -226,7 +226,7 @@ class RayEngine:
         return message
 
     def _lost(self, how: str) -> ClusterLost:
-        how = re.sub(r"\[[^]]*\] \S+: ", "", how).partition(". ")[0]  # the line of a log, and its first sentence
+        how = re.sub(r"\[[^]]*\] \S+: ", "", how).partition(". ")[0]  # no prefix of a log line, one sentence
         return ClusterLost(
             f"Ray at {self.config.address} is lost ({how}): its head is gone or cannot be reached. Finished networks "
             "are on record; start head and nodes again (docs/ray.md), then train again for the rest"

@@ -25,9 +25,9 @@ MOST_PORTS = 65_535
 MOST_CLIENT_IDS = 2**31 - 1
 ENDS_THE_LOGIN = (Meaning.CLIENT_ID_TAKEN, Meaning.REFUSED, Meaning.DISCONNECTED)
 ANSWERS = (10, 17)
-"""The messages that answers come in: contract details and bars."""
+"""Numbers of the messages that are answers: contract details and bars."""
 GREETING_SECONDS = 0.05
-"""Time after the logon before the first request: TWS reports at once the broken parts of its connection to IB."""
+"""Wait between logon and first request, in which TWS reports the broken parts of its connection to IB."""
 CLOSE_SECONDS = 1.0
 
 
@@ -263,7 +263,7 @@ class IbConnection:
         handlers.update({number: self._legible(handlers[number]) for number in ANSWERS})
 
     def _hear(self, number: int, code: int, text: str, _contract: Any) -> None:
-        """Process a message of TWS. ib_async takes 321 for a warning, which makes no difference here."""
+        """Process a message of TWS. ib_async treats code 321 as a warning, which makes no difference here."""
         said = Refusal(meaning=meaning_of(code, text), code=code, text=text)
         if self._way.hear(said):
             if said.meaning is Meaning.LINK_RENEWED:
