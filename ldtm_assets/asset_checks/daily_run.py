@@ -20,7 +20,7 @@ from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices.outlier_quarantine import recorded_outliers, stored_outlier_notes
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
-from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.sessions import HORIZON_NAMES, exchange_calendar
 from ldtm_lib.settings import LedgerConfig, Settings
 from ldtm_lib.wording import counted, named
 
@@ -196,7 +196,7 @@ def _every_due_actual_is_filled(
 ) -> dg.AssetCheckResult:
     """The result as of the newest session of the run; it passes as a whole only for the last session."""
     late = [
-        f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of {row['target_session']}"
+        f"{row['ticker']} {row['run_date']}, {HORIZON_NAMES[row['horizon']]}: no bar of {row['target_session']}"
         for row in overdue(conn, as_of=newest).to_dicts()
     ]
     return dg.AssetCheckResult(

@@ -19,6 +19,7 @@ from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry.promotion import Promotion
+from ldtm_lib.sessions import HORIZON_NAMES
 from ldtm_lib.settings import GateConfig
 
 REGISTRY = dg.AssetKey("registry")
@@ -153,7 +154,7 @@ def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTes
     if name == "price_error":
         figures: Metadata = {}
         for horizon in evidence.horizons:
-            words = horizon.horizon.replace("_", " ")
+            words = HORIZON_NAMES[horizon.horizon]
             figures |= {
                 f"{words}: error relative to no change": _ratio(horizon.relative_error) or None,
                 f"{words}: Diebold-Mariano p": _p(horizon.p_better),

@@ -10,7 +10,7 @@ from ldtm_assets.materialization import Metadata, Outcome
 from ldtm_assets.partitions import DailyLayout, DailyPartition
 from ldtm_lib.ledger.fillbacks import HorizonState, fill, horizon_states
 from ldtm_lib.project import Project
-from ldtm_lib.sessions import ONE_MONTH_SESSIONS
+from ldtm_lib.sessions import HORIZON_NAMES, ONE_MONTH_SESSIONS
 from ldtm_lib.wording import price_text
 
 
@@ -41,11 +41,11 @@ def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outc
         for ticker in tickers:
             outcome.done[DailyPartition(session, ticker).key] = _metadata(by_ticker.get(ticker, {}), states[ticker])
         outcome.notes.extend(
-            f"voided: {ticker} {run_date} {horizon.replace('_', ' ')}, {reason}"
+            f"voided: {ticker} {run_date} {HORIZON_NAMES[horizon]}, {reason}"
             for ticker, run_date, horizon, _, reason in report.voided.iter_rows()
         )
         outcome.notes.extend(
-            f"restated: the {row['horizon'].replace('_', ' ')} actual of {row['ticker']} on {row['run_date']} is "
+            f"restated: the {HORIZON_NAMES[row['horizon']]} actual of {row['ticker']} on {row['run_date']} is "
             f"{_price(row['restated_actual'])} according to a later bar; {_price(row['actual'])} stays on record"
             for row in report.restated.iter_rows(named=True)
         )
@@ -58,6 +58,11 @@ def _price(actual: float | None) -> str:
 
 def _metadata(counts: Mapping[str, Any], states: Sequence[HorizonState]) -> Metadata:
     """Filled and open forecasts of the ticker as counts, and the state of this date's forecast by horizon."""
-    shown = {name.replace("_", " "): value for name, value in counts.items() if name != "ticker" and value is not None}
-    horizons = [f"{s.horizon.replace('_', ' ')} ({s.target_session}): {s.state}" for s in states]
+    shown = {
+        f"{state.replace('_', ' ')}, {name}": counts[f"num_{state}_{horizon}"]
+        for state in ("filled", "open", "without_bar")
+        for horizon, name in HORIZON_NAMES.items()
+        if f"num_{state}_{horizon}" in counts
+    }
+    horizons = [f"{HORIZON_NAMES[s.horizon]} ({s.target_session}): {s.state}" for s in states]
     return {**shown, "horizons of this date's forecast": "; ".join(horizons) or "there is no forecast of this date"}

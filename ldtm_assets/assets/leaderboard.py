@@ -19,6 +19,7 @@ from ldtm_lib.ledger.track_record import TrackRecord, track_record
 from ldtm_lib.plots.accuracy_over_time import accuracy_over_time
 from ldtm_lib.plots.calibration import CalibrationPoint, calibration_picture
 from ldtm_lib.plots.ranked_tickers import RankedTicker, ranked_tickers
+from ldtm_lib.sessions import HORIZON_NAMES
 from ldtm_lib.wording import counted
 
 
@@ -166,7 +167,7 @@ def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
         coverage, low, high = score.coverage or 0.0, score.coverage_low or 0.0, score.coverage_high or 0.0
         cells = [
             score.ticker or "**all**",
-            score.horizon.replace("_", " "),
+            HORIZON_NAMES[score.horizon],
             f"{score.level:.0%}",
             f"{score.num_inside} | {score.num_intervals} | {coverage:.1%} | {low:.1%}{TO}{high:.1%}",
             *("" if v is None else f"{v:.2f}" for v in (score.width, score.relative_width, score.interval_score)),

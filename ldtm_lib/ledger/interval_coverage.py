@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
-from ldtm_lib.sessions import HORIZONS
+from ldtm_lib.sessions import HORIZON_NAMES, HORIZONS
 from ldtm_lib.settings import IntervalsConfig
 from ldtm_lib.statistics.conformal import LEVELS
 from ldtm_lib.statistics.sequential import log_shortfall
@@ -61,7 +61,7 @@ class CoverageRecord:
     def reason(self) -> str:
         """The record in words."""
         return (
-            f"the {self.level:.0%} intervals of {self.ticker}, {self.horizon.replace('_', ' ')}, contained "
+            f"the {self.level:.0%} intervals of {self.ticker}, {HORIZON_NAMES[self.horizon]}, contained "
             f"{self.num_inside} of {counted(self.num_outcomes, 'actual')} since {self.first_run_date}, "
             f"{self.num_inside / self.num_outcomes:.1%}; the strongest evidence against a coverage of "
             f"{self.bound:.0%} was {_e_text(self.evidence)}, and {_e_text(self.evidence_needed)} shows a breakdown"

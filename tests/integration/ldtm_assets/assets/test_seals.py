@@ -179,7 +179,7 @@ def test_the_horizons_of_a_forecast_are_shown_with_its_fills(
         if record.asset_materialization
     }
     assert shown["2013-01-31|MSFT"] == (
-        "next day (2013-02-01): filled; next monday (2013-02-04): waiting for its bar; "
+        "next day (2013-02-01): filled; next Monday (2013-02-04): waiting for its bar; "
         "one month (2013-03-04): waiting for its bar"
     )
 
