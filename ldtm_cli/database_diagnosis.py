@@ -44,7 +44,10 @@ DEFINITIONS_REMEDY = (
 UNIVERSE_REMEDY = "a ticker leaves with a date under [retired], and stays in `tickers`"
 CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
 FOLDER_REMEDY = f"correct {DATABASE_VARIABLE}, or move the folder away to begin a new record"
-SETTINGS_REMEDY = "ask the administrator of the server to change them for the role or the database of LDTM"
+SETTINGS_REMEDY = (
+    "ask the administrator to change them: fsync and full_page_writes in postgresql.conf, the others for the role or "
+    "the database of LDTM; another encoding needs a new database"
+)
 ENCRYPTION_REMEDY = f"enable TLS on the server, and add sslmode=verify-full and sslrootcert=FILE to {DATABASE_VARIABLE}"
 DRIVER_REMEDY = f"remove parameters unknown to psycopg2 from {DATABASE_VARIABLE}, or name the server, not a pooler"
 ACCESS_REMEDY = "if nothing else uses the database, run as its owner"
@@ -57,7 +60,7 @@ ROLE_REMEDY = (
 def database_findings(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> list[Finding]:
     """Findings about the server and, if it answers, about folder, settings, driver, schema, clock and role."""
     if environ.get(DATABASE_VARIABLE):
-        remedy = f"start the server or correct {DATABASE_VARIABLE}; without it `ldtm up` starts an embedded server"
+        remedy = f"start that server, or correct {DATABASE_VARIABLE}; without it `ldtm up` starts an embedded server"
         findings = guarded("database", remedy, lambda: [_server(_given(settings, config, environ), environ)])
     elif settings is None:
         found = "not checked: the location of the embedded PostgreSQL depends on the configuration"

@@ -156,7 +156,7 @@ def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database |
             what="GPU",
             level="warn",
             found=inventory.note,
-            remedy="fine for the demo; 103 tickers should have a CUDA GPU",
+            remedy="fine for the demo and for a few tickers; use a CUDA GPU for about 100",
         )
     known = occupancies_now(database, inventory) if database else [Occupancy(gpu=gpu) for gpu in inventory.gpus]
     slots = job_slots(known, config)

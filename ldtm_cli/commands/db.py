@@ -111,6 +111,6 @@ def print_grant(console: Console, role: str, schema: str, statement: str | None,
     may = (
         f"{role} may read schema {schema}; name it in LDTM_READER_URL"
         if read_only
-        else f"{role} may add to schema {schema}; `ldtm doctor` run as that role confirms it"
+        else f"{role} may only add rows to the tables of schema {schema}; to confirm it, run `ldtm doctor` as that role"
     )
     console.print(may, highlight=False, markup=False)

@@ -16,8 +16,9 @@ REQUEST = BootstrapRequest(num_sessions=30, retrain_every=30)
 """The last 30 sessions of the sample, forecast by models of a single training to keep the demo short."""
 EPILOGUE = """
 [bold]About these results.[/] Small networks on real bars, 30 simulated sessions.
-No model forecast a session that its training had seen. demo.toml lets models
-that the gate refused forecast as [italic]candidate[/], so that there are rows to show.
+Every session was forecast by a model that was trained on earlier bars only.
+A setting of demo.toml lets [italic]candidates[/] forecast although the gate refused them,
+so that there are rows to show.
 Simulated rows never count as live.
 
 [bold]Next[/]

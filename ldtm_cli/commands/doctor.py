@@ -22,7 +22,7 @@ def doctor(
         bool,
         typer.Option(
             "--gpu",
-            help="Test only the GPU, in about a minute: a training step, an epoch, and a network against the CPU's.",
+            help="Test only the GPU, in about a minute: a step, an epoch, and a network compared with the CPU.",
         ),
     ] = False,
 ) -> None:

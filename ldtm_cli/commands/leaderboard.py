@@ -53,7 +53,8 @@ def leaderboard(
     """Rank tickers over their last 30 filled sessions, and compare the network with baselines; live rows by default."""
     if backtests and (simulated or simulation is not None or shadows or late):
         raise ConfigurationError(
-            "--backtests excludes --simulated, --simulation, --late and --shadows: it reads no rows; give one of them"
+            "--backtests cannot be combined with --simulated, --simulation, --late or --shadows: it shows "
+            "backtests, not recorded forecasts"
         )
     if baselines and shadows:
         raise ConfigurationError("--baselines excludes --shadows; give one of them")
@@ -194,8 +195,8 @@ def print_leaderboard(
     console.print(
         "\n[dim]Tickers are ranked by the lower end of the confidence interval of their direction accuracy. Rank 95% "
         "CI: simultaneous confidence intervals of the ranks by accuracy. Share called: forecasts that named a "
-        "direction. Errors: mean absolute error in percent of the actual price, model / no change. Before a weekend, "
-        "next day and next Monday are mostly the same session, which two heads forecast.[/]\n"
+        "direction. Errors: mean absolute error in percent of the actual price, model / no change. After most "
+        "Friday closes, next day and next Monday are the same session, which the network forecasts by two heads.[/]\n"
     )
     print_comparison(console, compared, of=f"{rows.kind} forecasts", num_counted=board.universe.num_filled)
     print_intervals(console, intervals, of=f"{rows.kind} forecasts")
@@ -238,7 +239,8 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
     console.print(
         "\n[dim]Forecasts of models that are not in use. No rank, accuracy, seal or verdict counts them. Next day "
         "error: mean absolute error in percent of the actual price, model / no change. Against record: error of the "
-        "shadow / of the forecasts on record, on the run dates (number: on) whose forecast is of another model.[/]"
+        "shadow / of the forecasts on record, over the run dates whose recorded forecast another model made; on: the "
+        "number of these run dates.[/]"
     )
 
 

@@ -90,7 +90,9 @@ def split_(
     ],
     lacking: Annotated[
         bool | None,
-        typer.Option(help="Whether earlier stored bars lack the split, if their prices do not show it."),
+        typer.Option(
+            help="Whether earlier stored bars have prices from before the split. Needed only if prices do not show it."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -165,7 +167,7 @@ def refused_bars(project: "Project") -> list[dict[str, object]]:
 def print_quarantine(console: Console, bars: Sequence[Mapping[str, object]]) -> None:
     """Print the bars in quarantine: a line of facts each, the reason below it, and the remedies at the end."""
     for bar in bars:
-        state = "valid by itself" if bar["is_releasable"] else "not valid"
+        state = "valid, but an outlier" if bar["is_releasable"] else "not valid"
         console.print(
             f"[bold]{escape(str(bar['ticker']))} {bar['session'] or 'no session'}[/]: from "
             f"{escape(str(bar['source']))}, first seen {bar['first_seen_at']:%Y-%m-%d %H:%M} UTC, {state}",
@@ -176,8 +178,8 @@ def print_quarantine(console: Console, bars: Sequence[Mapping[str, object]]) -> 
         console.print("no bar is in quarantine")
         return
     console.print(
-        "\nA bar that is right and valid by itself: [cyan]ldtm prices release TICKER DATE[/]. Any other: load a "
-        "corrected bar, which closes the refusal.",
+        "\nTo accept an outlier that is right: [cyan]ldtm prices release TICKER DATE[/]. For every other bar load a "
+        "corrected one, which takes the place of the refused bar.",
         highlight=False,
     )
 

@@ -84,7 +84,7 @@ def rollback(
 
 @app.command("retire")
 def retire(ticker: Ticker, why: Why, by: By = None) -> None:
-    """Retire a ticker's active model without another one: it abstains until a new candidate passes the gate."""
+    """Retire a ticker's active model without a successor; the ticker abstains until a candidate passes the gate."""
     from ldtm_lib.registry import lifecycle
 
     project = ready_project()
@@ -263,8 +263,8 @@ def model_cards(project: "Project", ticker: str) -> list[dict[str, Any]]:
         judged = judged_networks(conn, ticker)
     if not judged:
         raise UnknownTicker(
-            f"{ticker} was never judged by the gate; materialize backtests, checkpoints and registry for it, or see "
-            "`ldtm registry list` for the tickers that were"
+            f"{ticker} was never judged by the gate; run `ldtm train {ticker}`, or see `ldtm registry list` for the "
+            "tickers that were"
         )
     return [
         {

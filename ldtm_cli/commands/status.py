@@ -94,8 +94,8 @@ def _session(found: "Status") -> Iterator[str]:
             yield "not tried yet"
     else:
         first, last = (_new_york(at, "%m-%d %H:%M") for at in (counts.first_attempt_at, counts.last_attempt_at))
-        attempts = counted(counts.num_attempts or 0, "attempt")
-        yield f"tried {first} to {last} New York, up to {attempts}, {counts.num_done} complete"
+        most = f"at most {counts.num_attempts or 0} per ticker"
+        yield f"attempts from {first} to {last} New York, {most}; {counts.num_done} complete"
     if newest.without_bar:
         yield f"no bar: {named(newest.without_bar)}"
     if newest.without_row:
@@ -112,7 +112,7 @@ def _pending(found: "Status") -> Iterator[str]:
         lines.append(f"{counted(number, 'row')} of {session}, {when}")
     yield from _shortened(lines)
     if others := sum(not each.lacks_row for each in found.pending):
-        yield f"{counted(others, 'partition')} with a row and other work pending"
+        yield f"{counted(others, 'partition')} that has a row and is not complete"
     if number := found.counts.num_without_bar:
         yield f"{counted(number, 'due actual')} without a bar, the oldest of {found.counts.oldest_without_bar}"
     if number := found.counts.num_refused_bars:
@@ -154,9 +154,9 @@ def _dagster_lines(found: "DagsterStatus | None", ui_url: str | None) -> Iterato
         return
     ui = f", UI at {ui_url}" if ui_url else ""
     if found.runs_in_part:
-        yield f"runs without {' and '.join(found.silent)}{ui}"
+        yield f"running without {' and '.join(found.silent)}{ui}"
     else:
-        yield f"runs{ui}" if found.is_alive else "does not run"
+        yield f"running{ui}" if found.is_alive else "not running"
     jobs = f" ({', '.join(sorted(set(found.running)))})" if found.running else ""
     yield f"{counted(len(found.running), 'run')} under way{jobs}, {found.num_queued} queued"
     if found.gpu_slots is not None:

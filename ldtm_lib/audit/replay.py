@@ -168,7 +168,7 @@ def _row(conn: Connection, ticker: str, run_date: date, simulation_id: int, sett
     by = f" by simulation {simulation_id}" if simulation_id else ""
     if not num_rows:
         settings.require_ticker(ticker)
-        raise ReplayImpossible(f"{ticker} has no row{by} in the ledger; materialize snapshots first")
+        raise ReplayImpossible(f"{ticker} has no row{by} in the record; `ldtm forecasts` shows the recorded forecasts")
     raise ReplayImpossible(
         f"{ticker} has no row{by} for {run_date}; it has {counted(num_rows, 'row')}, {first} to {last}: name a run "
         "date of one of them"

@@ -188,7 +188,8 @@ def _no_answer(url: str, error: psycopg.OperationalError) -> str:
     if password:
         reason = reason.replace(str(password), "***")
     return (
-        f"PostgreSQL at {address(url)} does not answer ({reason}); start it with `ldtm up`, or check LDTM_DATABASE_URL"
+        f"PostgreSQL at {address(url)} does not answer ({reason}); start the server (`ldtm up` starts the "
+        "embedded one), or check LDTM_DATABASE_URL"
     )
 
 

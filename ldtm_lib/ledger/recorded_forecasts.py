@@ -18,7 +18,7 @@ NUM_ROWS_OF_A_TICKER = 30
 
 
 SAME_SESSION = (
-    "Next day and next Monday are the same session. Each horizon has an output of its own, so the two prices differ."
+    "Next day and next Monday are the same session. The network has a head for each, so the two prices differ."
 )
 """The sentence shown with a forecast that names one session twice, as on most Fridays."""
 

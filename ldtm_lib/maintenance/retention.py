@@ -61,7 +61,7 @@ def purge_expired(project: Project, assets: AssetNames, *, dry_run: bool = False
     config = project.settings.retention
     with _only_purge(project.database) as moment:
         attempt("Dagster's runs", lambda: _runs(project, assets, moment, dry_run=dry_run))
-        attempt("tables of operations", lambda: _tables(project.database, config, moment, dry_run=dry_run))
+        attempt("operational tables", lambda: _tables(project.database, config, moment, dry_run=dry_run))
         attempt("log files", lambda: _logs(project, dry_run=dry_run))
         attempt("checkpoint files", lambda: _checkpoints(project, dry_run=dry_run))
     return RetentionReport(moment=moment, purged=tuple(purged), failures=tuple(failures))
@@ -137,4 +137,4 @@ def _logs(project: Project, *, dry_run: bool) -> list[Purged]:
 def _checkpoints(project: Project, *, dry_run: bool) -> list[Purged]:
     files = prune(project.database, project.checkpoint_folder, config=project.settings.registry, dry_run=dry_run)
     num_bytes = sum(file.num_bytes for file in files)
-    return [Purged(kind="checkpoint files that nobody needs", num=len(files), num_bytes=num_bytes)]
+    return [Purged(kind="unneeded checkpoint files", num=len(files), num_bytes=num_bytes)]

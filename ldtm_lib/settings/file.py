@@ -172,7 +172,7 @@ def load_settings(path: Path) -> Settings:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
-            f"there is no configuration at {path}; name one with --config or LDTM_CONFIG"
+            f"there is no configuration at {path}; `ldtm init` creates one, and --config or LDTM_CONFIG names another"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read as text: {error}") from None

@@ -38,11 +38,11 @@ WebUrl = Annotated[str, AfterValidator(_web_url)]
 
 
 class PartitionConfig(Section, frozen=True):
-    """The partitions that the Dagster UI offers of daily runs. The tables hold all of history in any case."""
+    """The partitions of daily runs in the Dagster UI. The tables contain the whole history in any case."""
 
     by: PartitionsBy = "date_and_ticker"
     """Partitions of daily runs: each session of each ticker, or each session with all of its tickers. Dagster advises
-    at most 100,000 partitions of an asset, so that more than 200 tickers need a decision: "date" is for them."""
+    at most 100,000 partitions of an asset, so with more than 200 tickers this setting is required; use "date"."""
     first_session: date = date(2025, 1, 2)
     """First session that is a partition."""
     last_session: date | None = None

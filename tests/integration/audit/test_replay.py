@@ -274,11 +274,11 @@ def test_a_row_that_is_not_there_is_reported_with_what_is(forecast: ForecastEnvi
     assert str(missing.value) == (
         "AAPL has no row for 2013-02-12; it has 1 row, 2013-01-11 to 2013-01-11: name a run date of one of them"
     )
-    with pytest.raises(ReplayImpossible, match="MSFT has no row in the ledger; materialize snapshots first"):
+    with pytest.raises(ReplayImpossible, match="MSFT has no row in the record; `ldtm forecasts` shows"):
         again(forecast, "MSFT")
     with pytest.raises(UnknownTicker, match="TSLA is not in the universe"):
         again(forecast, "TSLA")
-    with pytest.raises(ReplayImpossible, match="AAPL has no row by simulation 2 in the ledger"):
+    with pytest.raises(ReplayImpossible, match="AAPL has no row by simulation 2 in the record"):
         replay(
             forecast.conn,
             "AAPL",

@@ -188,7 +188,7 @@ def test_a_server_that_does_not_answer_hides_nothing_else(tmp_path: Path) -> Non
     findings = findings_of(configure(tmp_path), DEAD_SERVER)
     assert findings["database"].level == "fail"
     assert "PostgreSQL at 127.0.0.1:1/prices does not answer" in findings["database"].found
-    assert findings["database"].remedy.startswith("start the server or correct LDTM_DATABASE_URL")
+    assert findings["database"].remedy.startswith("start that server, or correct LDTM_DATABASE_URL")
     assert {"calendar", "source", "GPU", "disk"} <= findings.keys()
     assert not {"schema", "clock"} & findings.keys()
     assert "top-secret" not in str(findings)

@@ -181,7 +181,7 @@ def test_a_dry_prune_lists_what_a_prune_removes(owner: Owner) -> None:
 def test_show_says_in_plain_words_what_the_gate_saw(owner: Owner) -> None:
     unknown = owner.types("show", "MSFT")
     assert unknown.returncode == 1
-    assert "MSFT was never judged by the gate; materialize backtests, checkpoints and registry for it" in unknown.stderr
+    assert "MSFT was never judged by the gate; run `ldtm train MSFT`" in unknown.stderr
     rule = {"rule": "direction_accuracy", "figure": 0.55, "bound": 0.52, "passed": True, "reason": "55% >= 52%"}
     with owner.database.transaction() as conn:
         conn.execute(

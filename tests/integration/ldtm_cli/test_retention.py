@@ -59,7 +59,7 @@ def test_a_kind_that_cannot_be_purged_is_reported_with_exit_status_1(folder: Pat
         conn.execute("alter table notification rename to elsewhere")
     done = run_ldtm(folder, database.url, "retention")
     assert done.returncode == 1
-    assert "not purged: tables of operations" in " ".join(done.stdout.split())
+    assert "not purged: operational tables" in " ".join(done.stdout.split())
     project = open_project(folder / "universe.toml", {"LDTM_DATABASE_URL": database.url})
     report = purge_expired(project, RETENTION_ASSETS)
     compare_at_all_widths(

@@ -205,11 +205,11 @@ def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -
     shown = text(screen)
     assert shown.endswith("\n\nAll is well.")
     assert "session  Fri 2013-01-18: 5 live rows of 5 tickers\n" in shown
-    assert "up to 1 attempt, 5 complete" in flat(screen)
+    assert "at most 1 per ticker; 5 complete" in flat(screen)
     assert "\npending  nothing\n" in shown
     assert "\nmodels   5 of 5 tickers have an active model\n" in shown
     assert "\nalerts   none\n" in shown
-    assert "\nDagster  runs\n         0 runs under way, 0 queued\n" in shown
+    assert "\nDagster  running\n         0 runs under way, 0 queued\n" in shown
     assert screen.as_dict()["is_well"] is True
     compare_screen("status-well", screen)
 
@@ -395,7 +395,7 @@ def test_a_daemon_of_which_a_part_is_dead_needs_a_person(
         instance.add_daemon_heartbeat(DaemonHeartbeat(beat_at, part, "a", []))
     screen = installation.read_status()
     assert screen.needs == (f"Dagster runs without {says}: `ldtm down`, then `ldtm up`",)
-    assert f"Dagster  runs without {says}\n" in text(screen)
+    assert f"Dagster  running without {says}\n" in text(screen)
     assert screen.dagster is not None
     assert not screen.dagster.is_alive
 

@@ -37,7 +37,7 @@ def test_verdicts_of_a_training_are_printed() -> None:
         )
 
     right = "direction right in 49.0% of 310 calls, at least 52.0% are needed"
-    error = "next-day error 1.61 times that of forecasting no change, at most 1.50 times are allowed"
+    error = "mean next-day price error 6.12% over 504 forecasts, at most 5.00% is allowed"
     entries = {
         "AAPL": entry("AAPL", version="v1.2026-11-27"),
         "BRK.B": entry("BRK.B", right, error, version="v1.2026-08-28"),

@@ -200,7 +200,7 @@ def test_a_kind_that_cannot_be_purged_is_reported_and_affects_no_other(furnished
         )
     done = purge_expired(furnished.project, RETENTION_ASSETS)
     assert len(done.failures) == 1
-    assert re.match("tables of operations: no way", done.failures[0])
+    assert re.match("operational tables: no way", done.failures[0])
     assert next(purged.num for purged in done.purged if purged.kind.startswith("log entries")) > 20
     assert next(purged.num for purged in done.purged if purged.kind.startswith("checkpoint")) == 0
 

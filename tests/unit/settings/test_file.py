@@ -399,7 +399,7 @@ def test_an_unknown_ticker_is_refused_with_the_file_to_edit(load: Load, tmp_path
 
 
 def test_a_file_that_is_missing_broken_or_no_text_says_which_and_why(load: Load, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"there is no configuration at .*none\.toml; name one with --config"):
+    with pytest.raises(ConfigurationError, match=r"there is no configuration at .*none\.toml; `ldtm init` creates one"):
         load_settings(tmp_path / "none.toml")
     with pytest.raises(ConfigurationError, match=r"universe\.toml is not valid TOML: .*line 2"):
         load(TICKERS + "[training\n")
