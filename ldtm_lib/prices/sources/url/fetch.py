@@ -18,6 +18,7 @@ from ldtm_lib.prices.sources.url.pacing import RequestPacer
 from ldtm_lib.prices.sources.url.secrets import HIDDEN, Secrets
 from ldtm_lib.settings import UrlConfig
 from ldtm_lib.url import UrlTemplate
+from ldtm_lib.wording import duration_text
 
 ACCEPTED = {"csv": "text/csv, text/plain;q=0.9, */*;q=0.8", "json": "application/json, */*;q=0.8"}
 
@@ -132,8 +133,9 @@ class Service:
         patience = self.pacer.patience
         pause = max(patience.after(attempt), refusal.wait_seconds or 0.0)
         if pause > patience.longest_pause:
-            self.pacer.block(pause, f"asks to wait {pause:g} s")
-            raise SourceError(f"{problem} and asks to wait {pause:g} s; {refusal.remedy}")
+            asks = f"asks to wait {duration_text(pause)}"
+            self.pacer.block(pause, asks)
+            raise SourceError(f"{problem} and {asks}; {refusal.remedy}")
         if not refusal.may_pass or attempt == self.config.num_attempts:
             tried = f", after {attempt} attempts" if attempt > 1 else ""
             raise SourceError(f"{problem}{tried}; {refusal.remedy}")

@@ -79,9 +79,9 @@ def test_a_service_that_asks_for_an_hour_is_not_asked_for_the_other_tickers(
     pacer = RequestPacer(SHORT)
     delivery = fetch(service, tmp_path, ("XYZ", "AAPL"), pacer=pacer, requests_in_flight=1)
     assert {ticker: str(error).replace(service.host, "HOST") for ticker, error in delivery.failures.items()} == {
-        "XYZ": "XYZ: HOST answers with the status 429 Too Many Requests: daily limit reached and asks to wait 3600 s; "
+        "XYZ": "XYZ: HOST answers with the status 429 Too Many Requests: daily limit reached and asks to wait 60 min; "
         "set url.requests_per_minute to what the service allows",
-        "AAPL": "AAPL: not requested, since HOST asks to wait 3600 s; try again later",
+        "AAPL": "AAPL: not requested, since HOST asks to wait 60 min; try again later",
     }
     assert len(service.received) == 1
     assert list(fetch(service, tmp_path, pacer=pacer).failures) == ["AAPL"], "the next fetch of the process knows"
