@@ -229,7 +229,7 @@ def main(arguments):
         print(f"{asked.proof} is not a proof that this program can read: {type(error).__name__}", file=sys.stderr)
         return 2
     by = f" by simulation {proof['simulation_id']}" if proof["simulation_id"] else ""
-    show(f"PROVEN: {proof['ticker']} on {proof['run_date']}{by}, {len(proof['events'])} events in {len(seals)} seals")
+    show(f"PROVEN: {proof['ticker']} on {proof['run_date']}{by} (events: {len(proof['events'])}, seals: {len(seals)})")
     for event in proof["events"]:
         named = [(name, value) for name, value in event["says"].items() if value is not None and name != "ticker"]
         show(f"  {named[1][1]}: " + ", ".join(f"{name} {value!r}" for name, value in named if name != "event"))

@@ -137,7 +137,7 @@ def test_a_proof_is_verified_and_an_altered_one_is_not(small: Served, calendar: 
     bad.write_text(document.replace('"next_day_pred": 101.0', '"next_day_pred": 101.5'))
     small.open("record", "Verify a proof")
     small.upload(good)
-    small.wait("✓ proven: MSFT on 2013-01-11, 1 events in 1 seals of this record")
+    small.wait("✓ proven: MSFT on 2013-01-11, 1 event in 1 seal of this record")
     small.open("record", "Verify a proof")
     small.upload(bad)
     small.wait("✗ not proven: the forecast with number")

@@ -106,7 +106,7 @@ def test_the_record_verifies_against_its_publications_and_a_forecast_is_proven(
         capture_output=True,
         text=True,
     )
-    assert checked.stdout.startswith("PROVEN: IBM on 2013-02-20 by simulation 1, 4 events in 1 seals"), (
+    assert checked.stdout.startswith("PROVEN: IBM on 2013-02-20 by simulation 1 (events: 4, seals: 1)"), (
         checked.stdout + checked.stderr
     )
     assert small.ldtm("replay", "IBM", "2013-02-20").endswith("equal, to the bit\n")

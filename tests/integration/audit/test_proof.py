@@ -60,7 +60,7 @@ def test_a_proof_holds_the_forecast_and_what_became_of_it_and_is_checked_alone(
     alone.write_bytes(PROGRAM.read_bytes())
     status, text = _run(tmp_path, "p.json", "--seals", str(record.file.path), program=alone)
     assert status == 0, text
-    assert text.startswith("PROVEN: IBM on 2013-01-03, 3 events in 3 seals\n")
+    assert text.startswith("PROVEN: IBM on 2013-01-03 (events: 3, seals: 3)\n")
     assert "next_day_pred 102.3" in text
     assert "its first target is the session of 2013-01-04; it was sealed at 20" in text
     hashes = [word for seal in document["seals"] for word in ("--sha256", seal["sha256"])]
@@ -82,7 +82,7 @@ def test_the_row_of_a_simulation_has_a_proof_of_its_own_that_says_which_one_it_i
     (tmp_path / "p.json").write_text(json.dumps(simulated))
     status, text = _run(tmp_path, "p.json", "--seals", str(record.file.path))
     assert status == 0, text
-    assert text.startswith("PROVEN: IBM on 2013-01-03 by simulation 1, 1 events in 1 seals\n")
+    assert text.startswith("PROVEN: IBM on 2013-01-03 by simulation 1 (events: 1, seals: 1)\n")
     with pytest.raises(verifier.NotProven, match="is not about IBM on 2013-01-03"):
         verifier.check({**simulated, "simulation_id": 0})
     with pytest.raises(NotProvable, match="there is no forecast of IBM on 2013-01-03 by simulation 2 in the record"):

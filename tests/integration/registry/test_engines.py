@@ -294,7 +294,7 @@ def test_an_engine_is_not_opened_without_a_certificate_of_it_and_its_gpu(
     certificate.write_text(content)
     record = json.loads(record_path(built.path).read_text())
     record_path(built.path).write_text(json.dumps(record | {"onnx_sha256": "0" * 64}))
-    with pytest.raises(EngineRefused, match=f"built for onnx_sha256 0{{64}}{remedy}"):
+    with pytest.raises(EngineRefused, match=f"recorded with onnx_sha256 0{{64}}{remedy}"):
         open_engine(installed.folder, active, file, gpu.target)
     built.path.unlink()
     with pytest.raises(EngineRefused, match=f"AAA has no engine of AAA_active_2012-12-31_0.pt in{remedy}"):
