@@ -22,7 +22,7 @@ def printed(small: Installation) -> str:
 
 
 def test_it_ends_with_a_leaderboard_and_what_to_do_next(printed: str) -> None:
-    for words in ("Leaderboard", "MSFT", "The gate", "demo.toml up", "demo.toml down", "refused"):
+    for words in ("Leaderboard", "MSFT", "Verdicts of the gate", "demo.toml up", "demo.toml down", "refused"):
         assert words in printed
 
 

@@ -164,7 +164,7 @@ def test_tasks_take_gpu_slots_where_the_cluster_offers_any_and_a_lost_lease_is_t
     )
     found = {r.task.name: r for r in engine(tasks, recipe=recipe, architecture=small, device="auto")}
     assert all(same_bits(found[name], alone[name]) for name in alone)
-    assert lines[0] == f"trains on Ray at {cluster.address}: 4 nodes, 1 GPU slots, 4 tasks"
+    assert lines[0] == f"trains on Ray at {cluster.address}: 4 nodes, 1 GPU slot, 4 tasks"
     assert "WARNING: IBM is trained again: the lease is lost" in lines
     assert any(line.endswith(" waits for a slot: 1 tickers have no room") for line in lines)
     assert sorted(tries()) == ["AAPL", "GOOG", "IBM", "IBM", "MSFT"]

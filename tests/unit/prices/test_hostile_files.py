@@ -202,7 +202,7 @@ def test_a_page_with_more_values_than_its_footer_says_is_refused(folder: Path) -
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     path.write_bytes(content[:footer].replace(thousand, most) + content[footer:])
     assert failure(folder) == (
-        "AAPL.parquet is not a complete Parquet file (a column has 8191 values in a group of 1000 rows); " + REWRITE
+        "AAPL.parquet is not a complete Parquet file (a column has 8,191 values in a group of 1,000 rows); " + REWRITE
     )
 
 
