@@ -146,7 +146,7 @@ def test_a_proof_is_verified_and_an_altered_one_is_not(small: Served, calendar: 
 def test_a_database_that_is_away_is_said_and_found_again(small: Served) -> None:
     small.open("tonight", "Forecasts of 2013-01-11")
     embedded.stop(small.project.home)
-    small.open("tonight", "The dashboard cannot show this page", "start it with ldtm up")
+    small.open("tonight", "The dashboard cannot show this page", "start the server (ldtm up starts the embedded one)")
     assert "Traceback" not in small.tab.text()
     embedded.start(small.project.home)
     small.wait("Forecasts of 2013-01-11")
