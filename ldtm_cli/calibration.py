@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ldtm_assets.training.placement import HoldingReporter, training_place
-from ldtm_assets.training.progress import duration_text
 from ldtm_cli.training_bar import SeriesBar, TrainingBar
 from ldtm_lib.errors import ConfigurationError, MissingBar, TooFewBars
 from ldtm_lib.features.window_set import WindowSet
@@ -30,7 +29,7 @@ from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.training.run import TrainingContext
-from ldtm_lib.wording import counted
+from ldtm_lib.wording import counted, duration_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """The layouts of tables that commands print (rows below headings, facts next to their names)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -38,9 +40,17 @@ def rows_table(title: str | None = None, *, is_dense: bool = False) -> Table:
     )
 
 
-def facts_table(*, num_names: int = 1, gap: int = 2) -> Table:
-    """Create a table of facts after one or more names, without headings and lines; `gap` is the space between them."""
-    table = FoldingTable(box=None, show_header=False, pad_edge=False, padding=(0, gap, 0, 0))
+def bullets(lines: Iterable[str]) -> Table:
+    """Create a list of lines, each of which is wrapped behind its bullet."""
+    table = FoldingTable(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for line in lines:
+        table.add_row("·", escape(line))
+    return table
+
+
+def facts_table(*, num_names: int = 1) -> Table:
+    """Create a table of facts after one or more names, without headings and lines."""
+    table = FoldingTable(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for _ in range(num_names):
         table.add_column(no_wrap=True)
     table.add_column()

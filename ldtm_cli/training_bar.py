@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import Progress, TaskID
 
+from ldtm_lib.wording import duration_text
+
 if TYPE_CHECKING:
     from ldtm_assets.training.progress import TrainingTally
     from ldtm_lib.models.fit import Fit, FitFailed, FitTask
@@ -42,10 +44,7 @@ class TrainingBar:
 
     def start(self, log: Callable[[str], None]) -> "TrainingCallbacks":
         """Begin a bar; nothing is written to `log`."""
-        from ldtm_assets.training.progress import (  # imports torch: a demo that is up to date needs none
-            TrainingTally,
-            duration_text,
-        )
+        from ldtm_assets.training.progress import TrainingTally  # imports torch: a demo that is up to date needs none
 
         del log
         bar = self._progress.add_task("  training", total=1)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 NUM_NAMED = 5
 """Number of items that a list names by default."""
-MIB = 1 << 20
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -26,7 +25,7 @@ def price_text(price: float) -> str:
 
 def mib_of(num_bytes: int) -> float:
     """A size in MiB, rounded to one decimal."""
-    return round(num_bytes / MIB, 1)
+    return round(num_bytes / 2**20, 1)
 
 
 def duration_text(seconds: float, digits: int = 0) -> str:

@@ -51,7 +51,7 @@ def catch_up_sensor(
                 partitions, calendar=calendar, moment=moment, config=opened.settings.automation, grace=SCHEDULE_GRACE
             )
             if item is None:
-                waiting = f"{counted(len(partitions), 'partition')} {'is' if len(partitions) == 1 else 'are'} waiting"
+                waiting = f"{counted(len(partitions), 'partition is', 'partitions are')} waiting"
                 return dg.SkipReason(f"nothing is due; {waiting}" if partitions else "nothing is missing")
             return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
@@ -88,7 +88,7 @@ def deadline_sensor(
             found, resolved = check_deadlines(conn, opened.settings, calendar, moment, since)
             changed = check_settings(conn, settings, opened.settings)
         context.update_cursor(f"{since.isoformat()} {moment.isoformat()}")
-        tickers = f"{counted(len(found), 'ticker')} need{'s' if len(found) == 1 else ''} attention"
+        tickers = f"{counted(len(found), 'ticker needs', 'tickers need')} attention"
         counts = f"{tickers}; {counted(len(resolved), 'alert')} resolved"
         return dg.SkipReason(f"{counts}; {changed}" if changed else counts)
 

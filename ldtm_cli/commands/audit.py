@@ -179,14 +179,11 @@ def report_as_dict(report: "AuditReport") -> dict[str, Any]:
 
 def print_sealing(console: Console, report: "SealingReport") -> None:
     """Show what was sealed and where it was published."""
-    seal = report.newest
-    if seal is None:
-        console.print("there is nothing to seal yet")
-    elif report.is_new:
-        console.print(f"sealed {counted(seal.num_events, 'event')} as seal {seal.seal_id} of {seal.session}, SHA-256:")
-        console.print(f"  {seal.sha256.hex()}", highlight=False)
+    if report.newest and report.is_new:
+        console.print(f"{report.outcome}, SHA-256:")
+        console.print(f"  {report.newest.sha256.hex()}", highlight=False)
     else:
-        console.print(f"nothing happened since seal {seal.seal_id} of {seal.session}")
+        console.print(report.outcome)
     for name, number in report.published.items():
         if number:
             console.print(f"published {counted(number, 'seal')}: {escape(name)}", soft_wrap=True, highlight=False)
@@ -279,8 +276,7 @@ def _print_testimonies(console: Console, report: "AuditReport") -> None:
 
 def print_proof(console: Console, proof: "Proof", path: Path) -> None:
     """Print the path of the proof and the command that checks it."""
-    are = "is" if proof.num_unsealed == 1 else "are"
-    unsealed = f"{counted(proof.num_unsealed, 'event')} {are} not sealed yet and not included"
+    unsealed = f"{counted(proof.num_unsealed, 'event is', 'events are')} not sealed yet and not included"
     open_ones = f" ({unsealed})" if proof.num_unsealed else ""
     number = proof.document["simulation_id"]
     by = f" of simulation {number}" if number else ""

@@ -15,14 +15,13 @@ from ldtm_cli.invocation import console, current_config, errors
 from ldtm_cli.tables import facts_table
 from ldtm_lib.errors import RestoreRefused
 from ldtm_lib.installation import installed_version
-from ldtm_lib.wording import counted, named
+from ldtm_lib.wording import counted, mib_of, named
 
 if TYPE_CHECKING:
     from ldtm_lib.backup.create import BackupReport
     from ldtm_lib.backup.manifest import Manifest
     from ldtm_lib.backup.restore import RestoreReport
 
-MIB = 1 << 20
 NUM_SHOWN = 3
 """Number of missing checkpoint files that the terminal output names."""
 
@@ -97,11 +96,11 @@ def print_backup(console: Console, report: "BackupReport", seconds: float) -> No
     """Show what was saved, where, and how long it took."""
     manifest = report.manifest
     table = _extent(manifest, report.num_checkpoints)
-    table.add_row("dump", f"{report.num_dump_bytes / MIB:,.1f} MiB of PostgreSQL {manifest.postgresql_version}")
+    table.add_row("dump", f"{mib_of(report.num_dump_bytes):,} MiB of PostgreSQL {manifest.postgresql_version}")
     console.print(table)
     console.print()
     console.print(
-        f"saved in {escape(str(report.path))}: {report.num_bytes / MIB:,.1f} MiB, {seconds:.1f} s", soft_wrap=True
+        f"saved in {escape(str(report.path))}: {mib_of(report.num_bytes):,} MiB, {seconds:.1f} s", soft_wrap=True
     )
 
 

@@ -129,8 +129,10 @@ def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
 
 def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizon: str, *, of_ticker: bool) -> None:
     """Print the forecasts of one horizon with their intervals: all tickers of a run date, or run dates of a ticker."""
+    from ldtm_lib.sessions import HORIZON_NAMES
+
     subject = rows[0].ticker if of_ticker else str(rows[0].run_date)
-    title = f"Forecasts of {subject}, {horizon.replace('_', ' ')}, with 80% and 95% intervals"
+    title = f"Forecasts of {subject}, {HORIZON_NAMES[horizon]}, with 80% and 95% intervals"
     table = rows_table(title)
     table.add_column("run date" if of_ticker else "ticker")
     table.add_column("target")

@@ -351,12 +351,11 @@ def print_import(console: Console, report: ImportReport) -> None:
     if report.ignored_files:
         shown = named(report.ignored_files, NUM_SHOWN)
         others = " (--json names them all)" if len(report.ignored_files) > NUM_SHOWN else ""
-        which = (
-            "it holds no ticker of the universe, or cannot be read"
-            if len(report.ignored_files) == 1
-            else "they hold no ticker of the universe, or cannot be read"
+        hold = "it holds" if len(report.ignored_files) == 1 else "they hold"
+        console.print(
+            f"[yellow]ignored[/]  {escape(shown)}{others}: {hold} no ticker of the universe, or cannot be read",
+            soft_wrap=True,
         )
-        console.print(f"[yellow]ignored[/]  {escape(shown)}{others}: {which}", soft_wrap=True)
     if report.num_without_file:
         tickers = counted(report.num_without_file, "ticker of the universe has", "tickers of the universe have")
         console.print(f"{tickers} no file in this folder.")

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
-from ldtm_cli.tables import facts_table, rows_table
+from ldtm_cli.tables import bullets, rows_table
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
-from ldtm_lib.wording import counted
+from ldtm_lib.wording import counted, mib_of
 
 if TYPE_CHECKING:
     from ldtm_lib.gate.verdict import Verdict
@@ -241,7 +241,7 @@ def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: 
     console.print(table)
     console.print()
     room = sum(file.num_bytes for file in files)
-    shown = f"{room / 2**20:,.1f} MiB" if room >= 2**20 else f"{room / 2**10:,.0f} KiB"
+    shown = f"{mib_of(room):,} MiB" if room >= 2**20 else f"{room / 2**10:,.0f} KiB"
     console.print(
         f"{'Would remove' if dry_run else 'Removed'} {counted(len(files), 'file')}, {shown}."
         + (" Nothing was changed." if dry_run else " The rows of the registry stay."),
@@ -302,7 +302,4 @@ def print_model_cards(console: Console, cards: list[dict[str, Any]]) -> None:
         console.print(
             f"[bold]{escape(what)}[/], [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M} UTC[/]", highlight=False
         )
-        card = facts_table(gap=1)
-        for line in shown["model_card"]:
-            card.add_row("·", escape(line))
-        console.print(card, highlight=False)
+        console.print(bullets(shown["model_card"]), highlight=False)

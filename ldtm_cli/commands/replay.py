@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, OfSimulation, console, print_json, ready_project
 from ldtm_cli.tables import rows_table
+from ldtm_lib.wording import moment_text
 
 if TYPE_CHECKING:
     from ldtm_lib.audit.replay import FieldComparison, RecordedValue, Replay
@@ -111,7 +112,7 @@ def _shown(value: "RecordedValue") -> str:
     if value is None:
         return NOTHING
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        return moment_text(value)
     if isinstance(value, float):
         return f"{value:.7g}"
     text = str(value)

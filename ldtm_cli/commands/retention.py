@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
 from ldtm_cli.tables import rows_table
+from ldtm_lib.wording import mib_of
 
 if TYPE_CHECKING:
     from ldtm_lib.maintenance.retention import RetentionReport
@@ -39,7 +40,7 @@ def print_report(console: Console, report: "RetentionReport", *, dry_run: bool) 
     table.add_column("would be purged" if dry_run else "purged", justify="right")
     table.add_column("MiB", justify="right")
     for purged in report.purged:
-        size = "" if purged.num_bytes is None else f"{purged.num_bytes / 2**20:,.1f}"
+        size = "" if purged.num_bytes is None else f"{mib_of(purged.num_bytes):,}"
         table.add_row(purged.kind, f"{purged.num:,}", size)
     console.print(table)
     console.print()

@@ -28,18 +28,21 @@ class SealingReport:
     """Reason why a publication did not receive the seals that it lacks; they are sent again with the next seal."""
 
     @property
-    def summary(self) -> str:
-        """One line for the log."""
+    def outcome(self) -> str:
+        """What was sealed, without the SHA-256."""
         if self.newest is None:
             return "there is nothing to seal yet"
-        seal = self.newest
-        what = (
-            f"sealed {counted(seal.num_events, 'event')} as seal {seal.seal_id} of {seal.session}, {seal.sha256.hex()}"
-            if self.is_new
-            else f"no new events since seal {seal.seal_id} of {seal.session}"
-        )
+        seal = f"seal {self.newest.seal_id} of {self.newest.session}"
+        if not self.is_new:
+            return f"nothing happened since {seal}"
+        return f"sealed {counted(self.newest.num_events, 'event')} as {seal}"
+
+    @property
+    def summary(self) -> str:
+        """One line for the log."""
+        sha256 = f", {self.newest.sha256.hex()}" if self.newest and self.is_new else ""
         where = "; ".join(f"{name}: {number} published" for name, number in self.published.items() if number)
-        return what + (f"; {where}" if where else "")
+        return self.outcome + sha256 + (f"; {where}" if where else "")
 
 
 def create_seal(conn: Connection) -> int | None:

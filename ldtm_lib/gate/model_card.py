@@ -38,8 +38,7 @@ def _decision(ticker: str, version: str | None, verdict: Verdict) -> str:
 
 def _direction_lines(evidence: Evidence) -> list[str]:
     if evidence.accuracy is None or evidence.accuracy_low is None or evidence.accuracy_high is None:
-        were = "was" if evidence.num_test_rows == 1 else "were"
-        return [f"{NO_DIRECTION} {counted(evidence.num_test_rows, 'day')} {were} tested."]
+        return [f"{NO_DIRECTION} {counted(evidence.num_test_rows, 'day was', 'days were')} tested."]
     lines = [
         f"Direction right on {evidence.num_correct} of {counted(evidence.num_directional, 'day')} with a call: "
         f"{evidence.accuracy:.1%}, with 95% confidence between {evidence.accuracy_low:.0%} and "

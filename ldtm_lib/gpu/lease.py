@@ -202,8 +202,7 @@ def _take_gpu(
         )
     num_held = sum(len(occupancy.held) for occupancy in known)
     if num_held >= config.max_jobs:
-        are = "is" if num_held == 1 else "are"
-        return f"{counted(num_held, 'job')} {are} training, gpu.max_jobs allows {config.max_jobs}"
+        return f"{counted(num_held, 'job is', 'jobs are')} training, gpu.max_jobs allows {config.max_jobs}"
     for occupancy in sorted(eligible, key=lambda occupancy: -occupancy.expected_free_mib(config)):
         if not occupancy.has_free_slot(config):
             continue

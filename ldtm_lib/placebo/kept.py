@@ -69,15 +69,15 @@ def placebo_words(found: KeptCalibration | None, ticker: str) -> str:
             "How often models pass the gate although they cannot know anything has not been measured here: "
             "run `ldtm placebo`, which trains some on shuffled labels and judges them."
         )
-    sentences = [f"Placebo calibration of {found.calibrated_at:%Y-%m-%d}: {_let_through(found.total)}"]
+    sentences = [f"Placebo calibration of {found.calibrated_at:%Y-%m-%d}: {_gate_results(found.total)}"]
     if (own := found.by_ticker.get(ticker)) is not None:
-        sentences.append(f"for {ticker} alone, {_let_through(own)}")
+        sentences.append(f"for {ticker} alone, {_gate_results(own)}")
     else:
         sentences.append(f"{ticker} was not included")
     return "; ".join(sentences) + ". Of as many coins, about " + f"{found.total.coins_expected:.1f} would have passed."
 
 
-def _let_through(tally: KeptTally) -> str:
+def _gate_results(tally: KeptTally) -> str:
     return (
         f"of {counted(tally.num_models, 'model')} that cannot know anything, {tally.num_passed} passed the plain gate "
         f"and {tally.num_passed_strict} the strict gate"

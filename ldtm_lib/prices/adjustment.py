@@ -239,9 +239,9 @@ def _notes(hypothesis: SplitHypothesis) -> tuple[str, ...]:
     if hypothesis.inferred:
         split, num_restated = hypothesis.inferred[0], int(np.count_nonzero(restated))
         return (
-            f"{ticker}: {counted(num_restated, 'stored bar')} {_arrive(num_restated)} at {1 / split.ratio:.6g} times "
-            f"their prices: a split of {split.ratio:g} for 1 on {split.session} is recorded; if there was none, ldtm "
-            f"prices split {ticker} {split.session} 1 withdraws it",
+            f"{ticker}: {counted(num_restated, 'stored bar arrives', 'stored bars arrive')} at {1 / split.ratio:.6g} "
+            f"times their prices: a split of {split.ratio:g} for 1 on {split.session} is recorded; if there was none, "
+            f"ldtm prices split {ticker} {split.session} 1 withdraws it",
         )
     return (_doubt(ticker, old[restated], new[restated], len(old)),) if restated.any() else ()
 
@@ -251,12 +251,9 @@ def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:
     ratios = old / new
     by = f"{1 / ratios.max():.4g} to {1 / ratios.min():.4g}"
     few = f"; fewer than {MIN_RESTATED_BARS} bars cannot show a split" if num_overlapping < MIN_RESTATED_BARS else ""
+    arrive, are = ("arrives", "is") if len(old) == 1 else ("arrive", "are")
     return (
-        f"{ticker}: {len(old)} of {counted(num_overlapping, 'stored bar')} {_arrive(len(old))} at {by} times their "
-        f"prices and {'is' if len(old) == 1 else 'are'} recorded as corrections{few}; if it was a split, materialize "
+        f"{ticker}: {len(old)} of {counted(num_overlapping, 'stored bar')} {arrive} at {by} times their "
+        f"prices and {are} recorded as corrections{few}; if it was a split, materialize "
         f"price_history of {ticker}, or declare it in the source"
     )
-
-
-def _arrive(number: int) -> str:
-    return "arrives" if number == 1 else "arrive"
