@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json, use_demo_if_alone
+from ldtm_cli.tables import bullets
 from ldtm_lib.wording import counted, named
 
 if TYPE_CHECKING:
@@ -59,12 +60,8 @@ def print_status(console: Console, found: "InstallationStatus") -> None:
         console.print("\n[green]All is well.[/]")
         return
     console.print(f"\n[yellow]{counted(len(found.needs), 'thing')} to look at:[/]", highlight=False)
-    items = Table(box=None, show_header=False, pad_edge=False, padding=(0, 0, 0, 1), width=width)
-    items.add_column()
-    items.add_column(overflow="fold", ratio=1)
-    for line in _shortened(found.needs):
-        items.add_row("·", escape(shorten(line, LINES_OF_ITEM * width, placeholder=" ...")))
-    console.print(items, highlight=False)
+    lines = (shorten(line, LINES_OF_ITEM * width, placeholder=" ...") for line in _shortened(found.needs))
+    console.print(bullets(lines), highlight=False, width=width)
 
 
 def _sections(found: "InstallationStatus") -> Iterator[tuple[str, list[str]]]:
@@ -112,7 +109,7 @@ def _pending(found: "Status") -> Iterator[str]:
         lines.append(f"{counted(number, 'row')} of {session}, {when}")
     yield from _shortened(lines)
     if others := sum(not each.lacks_row for each in found.pending):
-        yield f"{counted(others, 'partition')} that has a row and is not complete"
+        yield f"{counted(others, 'incomplete partition')} with a row"
     if number := found.counts.num_without_bar:
         yield f"{counted(number, 'due actual')} without a bar, the oldest of {found.counts.oldest_without_bar}"
     if number := found.counts.num_refused_bars:
