@@ -57,9 +57,11 @@ def leaderboard(
             "backtests, not recorded forecasts"
         )
     if baselines and shadows:
-        raise ConfigurationError("--baselines excludes --shadows; give one of them")
+        raise ConfigurationError("--baselines cannot be combined with --shadows; give one of them")
     if late and (simulated or simulation is not None or shadows):
-        raise ConfigurationError("--late excludes --simulated, --simulation and --shadows; give one of them")
+        raise ConfigurationError(
+            "--late cannot be combined with --simulated, --simulation or --shadows; give one of them"
+        )
     project, is_simulated = ready_project(), simulated or simulation is not None
     if backtests:
         show_backtests(project, as_json=as_json)

@@ -155,4 +155,4 @@ def test_options_that_exclude_each_other_are_refused(shell: Shell) -> None:
     for words in (("--backtests", "--simulated"), ("--backtests", "--late"), ("--baselines", "--shadows")):
         refused = shell.leaderboard(*words)
         assert refused.returncode == 2
-        assert f"{words[0]} excludes" in " ".join(refused.stderr.split())
+        assert f"{words[0]} cannot be combined with" in " ".join(refused.stderr.split())
