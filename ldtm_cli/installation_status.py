@@ -132,10 +132,11 @@ def _needs_of(found: DagsterStatus | None, tables: Status | None, settings: Sett
         lines.append(f"Dagster is not running, so nothing happens automatically: run `{start_command()}`")
     if found.changes:
         lines.append(
-            f"{' and '.join(found.changes)} changed since Dagster was started: `{reload_command()}` applies it"
+            f"{' and '.join(found.changes)} changed since Dagster was started: `{reload_command()}` applies the change"
         )
     if settings.automation.enabled and found.stopped_by_hand:
-        lines.append(f"automation is on, but {', '.join(found.stopped_by_hand)} was stopped in the UI")
+        were = "was" if len(found.stopped_by_hand) == 1 else "were"
+        lines.append(f"automation is on, but {', '.join(found.stopped_by_hand)} {were} stopped in the UI")
     if tables is not None and not tables.is_new and _nobody_makes_rows(found, tables):
         lines.append(
             f"no row of {tables.newest.session} for {named(tables.newest.without_row)}, and {' and '.join(MAKES_ROWS)} "

@@ -83,7 +83,7 @@ def _session(found: "Status") -> Iterator[str]:
     rows = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number) or "no"
     abstained = f", {newest.num_abstained} of which abstain" if newest.num_abstained else ""
     noun = "row" if sum(kinds.values()) == 1 else "rows"
-    yield f"{newest.session:%a %Y-%m-%d}: {rows} {noun} of {counted(newest.num_tickers, 'ticker')}{abstained}"
+    yield f"{newest.session:%a %Y-%m-%d}: {rows} {noun} for {counted(newest.num_tickers, 'ticker')}{abstained}"
     if found.is_last:
         yield "the last session: there are no partitions after it"
     if counts.first_attempt_at is None or counts.last_attempt_at is None:
@@ -92,7 +92,7 @@ def _session(found: "Status") -> Iterator[str]:
     else:
         first, last = (_new_york(at, "%m-%d %H:%M") for at in (counts.first_attempt_at, counts.last_attempt_at))
         most = f"at most {counts.num_attempts or 0} per ticker"
-        yield f"attempts from {first} to {last} New York, {most}; {counts.num_done} complete"
+        yield f"attempts from {first} to {last} New York, {most}; {counted(counts.num_done, 'ticker')} complete"
     if newest.without_bar:
         yield f"no bar: {named(newest.without_bar)}"
     if newest.without_row:
@@ -123,14 +123,14 @@ def _models(found: "Status") -> Iterator[str]:
         f"; {len(found.degraded)} fell below the gate" if found.degraded else ""
     )
     if counts.newest_promotion is not None and counts.promoted_at is not None:
-        yield f"newest: {counts.newest_promotion}, {_new_york(counts.promoted_at)} New York"
+        yield f"newest: {counts.newest_promotion}, promoted {_new_york(counts.promoted_at)} New York"
     if counts.with_active_model and found.without_active_model:
-        yield f"none: {named(found.without_active_model)}"
+        yield f"no active model: {named(found.without_active_model)}"
     waiting = {ticker.name: ticker.has_history for ticker in found.new_tickers}
     if loading := [name for name, has_history in waiting.items() if not has_history]:
-        yield f"not in service: price history due, then training: {named(loading)}"
+        yield f"not in service, awaiting price history and training: {named(loading)}"
     if training := [name for name, has_history in waiting.items() if has_history]:
-        yield f"not in service: training due: {named(training)}"
+        yield f"not in service, awaiting training: {named(training)}"
     judged = [ticker for ticker in found.newest.not_in_service if ticker not in waiting]
     if judged and not found.is_last:
         yield f"in service from the next session on: {named(judged)}"
@@ -142,7 +142,7 @@ def _alerts(found: "Status") -> Iterator[str]:
     if number := sum(bool(each.undelivered) for each in found.notifications):
         yield f"{counted(number, 'notification')} not delivered yet"
     for each in found.notifications[:NUM_SHOWN]:
-        yield f"#{each.notification_id} {_new_york(each.made_at)} {each.severity}: {each.title}"
+        yield f"#{each.notification_id} {_new_york(each.made_at)} New York, {each.severity}: {each.title}"
 
 
 def _dagster_lines(found: "DagsterStatus | None", ui_url: str | None) -> Iterator[str]:

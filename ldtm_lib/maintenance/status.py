@@ -149,10 +149,12 @@ def needs(found: Status, settings: Settings) -> list[str]:
     if newest.is_overdue and newest.without_bar:
         lines.append(f"no bar of {newest.session} for {named(newest.without_bar)}: check the source")
     if newest.is_overdue and newest.unfilled:
-        lines.append(f"not filled although the bar exists, {named(newest.unfilled)}: run `ldtm fillback`")
+        lines.append(f"actuals not filled although their bars exist: {named(newest.unfilled)}; run `ldtm fillback`")
     if found.new_tickers and not settings.automation.enabled and not found.is_last:
         tickers = named([ticker.name for ticker in found.new_tickers])
-        lines.append(f"not in service, and automatic training is off: {tickers}: run `ldtm bootstrap`")
+        lines.append(
+            f"automatic training is off, and these tickers are not in service: {tickers}; run `ldtm bootstrap`"
+        )
     if not found.counts.with_active_model:
         lines.append("no model is active, so every ticker abstains: `ldtm registry list` shows why")
     lines += [f"{reason}: see `ldtm registry rollback`" for reason in found.degraded]

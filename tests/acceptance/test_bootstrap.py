@@ -145,7 +145,7 @@ def test_from_an_empty_folder_to_a_live_record(owner: Owner) -> None:
     assert owner.json("audit", "verify")["intact"] is True
 
     status = owner.ldtm("status", expect=None)
-    assert "12 live rows of 12 tickers" in status
+    assert "12 live rows for 12 tickers" in status
     assert "not in service" not in status
     assert "No live forecast has been filled yet" in owner.ldtm("leaderboard")
     assert "PostgreSQL" in owner.ldtm("down")

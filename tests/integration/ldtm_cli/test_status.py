@@ -204,8 +204,8 @@ def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -
     assert screen.needs == ()
     shown = text(screen)
     assert shown.endswith("\n\nAll is well.")
-    assert "session  Fri 2013-01-18: 5 live rows of 5 tickers\n" in shown
-    assert "at most 1 per ticker; 5 complete" in flat(screen)
+    assert "session  Fri 2013-01-18: 5 live rows for 5 tickers\n" in shown
+    assert "at most 1 per ticker; 5 tickers complete" in flat(screen)
     assert "\npending  nothing\n" in shown
     assert "\nmodels   5 of 5 tickers have an active model\n" in shown
     assert "\nalerts   none\n" in shown
@@ -249,9 +249,9 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
     assert screen.needs == (
         "no row of 2013-01-18 for AAPL: materialize these snapshots",
         "no bar of 2013-01-18 for AAPL: check the source",
-        "not filled although the bar exists, FB 2013-01-17, next day: run `ldtm fillback`",
+        "actuals not filled although their bars exist: FB 2013-01-17, next day; run `ldtm fillback`",
     )
-    assert "session  Fri 2013-01-18: 4 late rows of 5 tickers\n" in text(screen)
+    assert "session  Fri 2013-01-18: 4 late rows for 5 tickers\n" in text(screen)
     assert "1 row of 2013-01-18, late now" in text(screen)
     assert "3 things to look at:" in text(screen)
     compare_screen("status-overdue", screen)
@@ -352,7 +352,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     assert screen.dagster is not None
     assert "daily_schedule" in screen.dagster.stopped, "what runs counts, not the file"
     assert screen.needs == (
-        "automation.enabled of universe.toml changed since Dagster was started: `ldtm up` applies it",
+        "automation.enabled of universe.toml changed since Dagster was started: `ldtm up` applies the change",
         UNHEARD,
     )
     report(instance, installation)
@@ -438,7 +438,7 @@ def test_where_the_partitions_end_in_the_past_their_last_session_is_shown_and_no
     screen = installation.read_status()
     assert screen.needs == (), "no daily run will come, so Dagster may stand still"
     shown = text(screen)
-    assert "session  Fri 2013-01-18: 5 late rows of 5 tickers\n" in shown
+    assert "session  Fri 2013-01-18: 5 late rows for 5 tickers\n" in shown
     assert "\n         the last session: there are no partitions after it\n" in shown
     assert "not tried yet" not in shown
     assert "All is well." in shown
@@ -492,7 +492,7 @@ def test_an_empty_database_says_how_to_begin(new_installation: MovedInstallation
         "Dagster was never started here: run `ldtm up`",
     )
     shown = text(screen)
-    assert "no rows of 5 tickers" in shown
+    assert "no rows for 5 tickers" in shown
     assert "\npending  nothing\n" in shown
     assert "models   0 of 5 tickers have an active model" in shown
     compare_screen("status-new", screen)
@@ -633,7 +633,7 @@ def test_other_code_than_the_loaded_one_is_reported(
             "update ldtm_dagster.kvs set value = jsonb_set(value::jsonb, '{code_sha256}', '\"older\"')::text "
             "where key = 'ldtm/loaded_code'"
         )
-    line = "the code of LDTM changed since Dagster was started: `ldtm up` applies it"
+    line = "the code of LDTM changed since Dagster was started: `ldtm up` applies the change"
     assert line in installation.read_status().needs
 
 
