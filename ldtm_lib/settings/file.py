@@ -99,21 +99,21 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
         for ticker in self.tickers:
             if (other := spelled.setdefault(ticker.upper(), ticker)) != ticker:
                 raise ValueError(
-                    f"{other} and {ticker} in `tickers` differ in capital letters alone: on some file systems their "
-                    "files would be one; remove one"
+                    f"{other} and {ticker} in `tickers` differ only in capital letters: on some file systems they "
+                    "would share one file; remove one of them"
                 )
         for ticker in self.retired:
             if ticker not in self.tickers:
-                raise ValueError(f"retired ticker {ticker} must stay in `tickers`, its history is kept")
+                raise ValueError(f"retired ticker {ticker} must stay in `tickers`, since its history is kept")
         return self
 
     @model_validator(mode="after")
     def _check_partitions(self) -> Self:
         if len(self.tickers) > MOST_TICKERS_UNASKED and "by" not in self.partitions.model_fields_set:
             raise ValueError(
-                f"`tickers` holds {len(self.tickers):,}; above {MOST_TICKERS_UNASKED} set partitions.by: "
-                '"date" makes one partition of each session, "date_and_ticker" one of each session of each ticker, '
-                "which makes Dagster slow. The tables are the same"
+                f"`tickers` holds {len(self.tickers):,} tickers; for more than {MOST_TICKERS_UNASKED}, set "
+                'partitions.by: "date" makes one partition per session, "date_and_ticker" one per session and ticker, '
+                "which makes Dagster slow. The tables are the same with both"
             )
         return self
 
@@ -121,7 +121,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     def _check_contracts(self) -> Self:
         for ticker, contract in self.contracts.items():
             if ticker not in self.tickers:
-                raise ValueError(f"contracts.{ticker} is of a ticker that is not in `tickers`; add it there")
+                raise ValueError(f"contracts.{ticker} is set, but `tickers` lacks {ticker}; add it there")
             ignored = sorted(contract.model_fields_set - {"con_id", "exchange"})
             if contract.con_id is not None and ignored:
                 raise ValueError(
@@ -133,7 +133,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     def _check_symbols(self) -> Self:
         for ticker in self.symbols:
             if ticker not in self.tickers:
-                raise ValueError(f"symbols.{ticker} is of a ticker that is not in `tickers`; add it there")
+                raise ValueError(f"symbols.{ticker} is set, but `tickers` lacks {ticker}; add it there")
         return self
 
     @model_validator(mode="after")

@@ -56,7 +56,8 @@ class PartitionConfig(Section, frozen=True):
     def _check_order(self) -> Self:
         if self.last_session is not None and self.last_session < self.first_session:
             raise ValueError(
-                f"partitions.last_session is {self.last_session}, before the first_session, {self.first_session}"
+                f"partitions.last_session is {self.last_session}; it must not be before {self.first_session}, "
+                "partitions.first_session"
             )
         return self
 
@@ -144,7 +145,7 @@ class UiConfig(Section, frozen=True):
         if not (is_loopback(self.host) or self.allow_other_addresses):
             raise ValueError(
                 f"ui.host is {self.host!r}, which others may reach, and Dagster's UI has no login; put a "
-                "reverse proxy with one before 127.0.0.1 (docs/operations.md), or set "
+                "reverse proxy with a login in front of 127.0.0.1 (docs/operations.md), or set "
                 "ui.allow_other_addresses = true"
             )
         return self
@@ -241,7 +242,7 @@ class ExportConfig(Section, frozen=True):
             raise ValueError("export.engine_precision is set while export.engine is none; set both or neither")
         if capability is not None and self.engine != "tensorrt-rtx":
             raise ValueError(
-                f"export.engine_compute_capability is {capability!r}, which only `tensorrt-rtx` builds for, and "
+                f"export.engine_compute_capability is {capability!r}, which applies only to `tensorrt-rtx`, but "
                 f"export.engine is {self.engine}; remove it"
             )
         if capability is not None and not re.fullmatch(r"\d{1,2}\.\d", capability):

@@ -51,5 +51,5 @@ def _shared_contract(tickers: Sequence[str], contracts: Mapping[str, ContractCon
 def _refusal(one: str, other: str, kind: str, what: str, remedy: str) -> str:
     return (
         f'{one} and {other} in `tickers` are the same for source.kind = "{kind}": both read the {what}, and their '
-        f"forecasts would count twice; {remedy}; one that has forecasts already goes under [retired]"
+        f"forecasts would count twice; {remedy}; a ticker that already has forecasts belongs under [retired]"
     )

@@ -115,7 +115,7 @@ def test_another_address_is_refused_with_the_remedy(installation: Installation, 
     _serve_on(installation, f'host = "{host}"')
     said = " ".join(installation.ldtm("up", "--port", str(port), expect=2).split())
     assert f"ui.host is '{host}', which others may reach, and Dagster's UI has no login" in said
-    assert "put a reverse proxy with one before 127.0.0.1" in said
+    assert "put a reverse proxy with a login in front of 127.0.0.1" in said
     assert "or set ui.allow_other_addresses = true" in said
     assert _listens_on(port) == set()
 

@@ -221,7 +221,7 @@ def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str,
         (
             "partitions",
             "first_session = 2013-03-01\nlast_session = 2013-02-28",
-            "partitions.last_session is 2013-02-28, before the first_session, 2013-03-01",
+            "partitions.last_session is 2013-02-28; it must not be before 2013-03-01, partitions.first_session",
         ),
     ],
 )
@@ -323,7 +323,7 @@ def test_engines_can_be_configured(load: Load) -> None:
         ),
         (
             'engine = "tensorrt"\nengine_compute_capability = "9.0"',
-            "export.engine_compute_capability is '9.0', which only `tensorrt-rtx` builds for, and export.engine is "
+            "export.engine_compute_capability is '9.0', which applies only to `tensorrt-rtx`, but export.engine is "
             "tensorrt; remove it",
         ),
         (
@@ -376,7 +376,10 @@ def test_a_retired_ticker_stays_known_and_leaves_the_universe_on_its_date(load: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TICKERS + "[retired]\nOLD = 2026-03-02", "retired ticker OLD must stay in `tickers`, its history is kept"),
+        (
+            TICKERS + "[retired]\nOLD = 2026-03-02",
+            "retired ticker OLD must stay in `tickers`, since its history is kept",
+        ),
         (TICKERS + '[retired]\nAAPL = "soon"', "retired.AAPL is 'soon'; it must be a date such as 2026-03-02"),
         (
             TICKERS + "[retired]\nAAPL = 2026-03-02T10:00:00",
@@ -462,7 +465,7 @@ def test_a_ui_that_others_may_reach_needs_the_owner_to_say_so(load: Load) -> Non
 def test_a_contract_is_named_by_its_ticker(load: Load) -> None:
     settings = load(TICKERS + '[contracts.AAPL]\nexchange = "ISLAND"\ncon_id = 265598\n')
     assert settings.contracts == {"AAPL": ContractConfig(exchange="ISLAND", con_id=265598)}
-    assert "contracts.XYZ is of a ticker that is not in" in refusal(load, TICKERS + "[contracts.XYZ]\ncon_id = 1\n")
+    assert "contracts.XYZ is set, but `tickers` lacks XYZ" in refusal(load, TICKERS + "[contracts.XYZ]\ncon_id = 1\n")
     assert "unknown setting `contracts.AAPL.conid`" in refusal(load, TICKERS + "[contracts.AAPL]\nconid = 1\n")
 
 
@@ -505,7 +508,7 @@ def test_spellings_of_a_source_belong_to_a_ticker_of_the_file(load: Load) -> Non
     settings = load('tickers = ["BRK.B"]\n[symbols]\n"BRK.B" = "brk-b.us"\n')
     assert settings.symbols == {"BRK.B": "brk-b.us"}
     assert refusal(load, f'{TICKERS}[symbols]\nXYZ = "x"\n') == (
-        "symbols.XYZ is of a ticker that is not in `tickers`; add it there"
+        "symbols.XYZ is set, but `tickers` lacks XYZ; add it there"
     )
     assert refusal(load, f"{TICKERS}symbols = 3\n") == '[symbols] must be a table such as "BRK.B" = "brk-b.us"'
     assert refusal(load, f"{TICKERS}[symbols]\nBRK.B = 'x'\n").startswith("symbols.BRK is")
@@ -523,5 +526,5 @@ def test_a_ticker_that_no_partition_or_file_can_have_is_refused(load: Load, tick
 
 def test_tickers_that_differ_in_capital_letters_alone_are_refused(load: Load) -> None:
     assert refusal(load, 'tickers = ["AAPL", "aapl"]\n').startswith(
-        "AAPL and aapl in `tickers` differ in capital letters"
+        "AAPL and aapl in `tickers` differ only in capital letters"
     )

@@ -21,7 +21,7 @@ def _file(folder: Path, tickers: list[str], more: str = "") -> Path:
 
 def test_more_tickers_than_the_default_is_for_must_choose(tmp_path: Path) -> None:
     assert load_settings(_file(tmp_path, MANY[:-1])).partitions.by == "date_and_ticker"
-    with pytest.raises(ConfigurationError, match=r"`tickers` holds 201; above 200 set partitions\.by"):
+    with pytest.raises(ConfigurationError, match=r"`tickers` holds 201 tickers; for more than 200, set partitions\.by"):
         load_settings(_file(tmp_path, MANY))
     for by in ("date", "date_and_ticker"):
         assert load_settings(_file(tmp_path, MANY, f'by = "{by}"\n')).partitions.by == by

@@ -37,7 +37,7 @@ def test_two_tickers_with_one_reading_are_refused(kind: str, tickers: list[str],
     one, other = tickers[-2:]
     message = str(refused.value)
     assert f'{one} and {other} in `tickers` are the same for source.kind = "{kind}": both read the {what}' in message
-    assert message.endswith("; one that has forecasts already goes under [retired]")
+    assert message.endswith("; a ticker that already has forecasts belongs under [retired]")
 
 
 @pytest.mark.parametrize(
