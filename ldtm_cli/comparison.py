@@ -68,7 +68,9 @@ def print_comparison(console: Console, board: "ComparisonBoard", *, of: str, num
 
 def print_ticker_comparisons(console: Console, board: "ComparisonBoard", *, of: str) -> None:
     """Print the comparison of every ticker in one table, and the universe's comparison below it."""
-    table = rows_table(f"Network against baselines by ticker, {of}: next-day error in percent, and direction right")
+    table = rows_table(
+        f"Network against baselines by ticker, {of}: next-day error in percent, and share of right directions"
+    )
     table.add_column("ticker", no_wrap=True)
     for name in ("network", "no\nchange", "drift", "AR(1)", "ridge"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -71,7 +71,8 @@ TO = "\u00a0–\u00a0"
 RANKS_EXPLAINED = (
     "Rank: by the lower end of the accuracy's interval; its 95% interval: simultaneous confidence intervals of the "
     "ranks by accuracy, 95% for all tickers at once; 1 to the number of tickers means that the order may be luck. "
-    "After most Friday closes, next day and next Monday are the same session, which the network forecasts by two heads."
+    "After most Friday closes, next day and next Monday are the same session, which the network forecasts "
+    "with two heads."
 )
 
 

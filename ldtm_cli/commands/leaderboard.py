@@ -36,7 +36,7 @@ def leaderboard(
         int | None, typer.Option("--simulation", metavar="N", help="Count the rows of simulation N.", min=1)
     ] = None,
     late: Annotated[
-        bool, typer.Option("--late", help="Count late rows instead of live ones: recorded after the next open.")
+        bool, typer.Option("--late", help="Count late rows, recorded after the next open, instead of live ones.")
     ] = False,
     shadows: Annotated[
         bool, typer.Option("--shadows", help="Show forecasts of models that are not in use instead; these never count.")
@@ -196,9 +196,9 @@ def print_leaderboard(
     console.print(_scores(board, rows, with_ranks=console.width >= WIDTH_WITH_RANKS))
     console.print(
         "\n[dim]Tickers are ranked by the lower end of the confidence interval of their direction accuracy. Rank 95% "
-        "CI: simultaneous confidence intervals of the ranks by accuracy. Share called: forecasts that named a "
-        "direction. Errors: mean absolute error in percent of the actual price, model / no change. After most "
-        "Friday closes, next day and next Monday are the same session, which the network forecasts by two heads.[/]\n"
+        "CI: simultaneous confidence intervals of the ranks by accuracy. Share called: share of the forecasts that "
+        "named a direction. Errors: mean absolute error in percent of the actual price, model / no change. After most "
+        "Friday closes, next day and next Monday are the same session, which the network forecasts with two heads.[/]\n"
     )
     print_comparison(console, compared, of=f"{rows.kind} forecasts", num_counted=board.universe.num_filled)
     print_intervals(console, intervals, of=f"{rows.kind} forecasts")
@@ -228,7 +228,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
         "share\ncalled",
         "next day\nerror %",
         "against\nrecord %",
-        "on",
+        "run\ndates",
     ):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
@@ -241,8 +241,8 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
     console.print(
         "\n[dim]Forecasts of models that are not in use. No rank, accuracy, seal or verdict counts them. Next day "
         "error: mean absolute error in percent of the actual price, model / no change. Against record: error of the "
-        "shadow / of the forecasts on record, over the run dates whose recorded forecast another model made; on: the "
-        "number of these run dates.[/]"
+        "shadow / error of the forecasts on record, over the run dates on which another model made the recorded "
+        "forecast. Run dates: their number.[/]"
     )
 
 

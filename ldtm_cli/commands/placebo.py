@@ -106,7 +106,7 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
     copies = counted(report.num_copies, "placebo copy", "placebo copies")
     table = rows_table(f"{done}{retrainings} of {copies} of each ticker")
     table.add_column("gate")
-    for name in ("models", "active", "share", "95% interval", "promotions", "of these\nreplacing"):
+    for name in ("models", "active", "share", "95% interval", "promotions", "of these,\nreplacements"):
         table.add_column(name, justify="right")
     for tally in report.gates:
         table.add_row(
@@ -186,8 +186,8 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
     table = rows_table(f"Placebos: {copies} of each ticker with shuffled labels")
     table.add_column("ticker")
     for name in (
-        *("models", "pass the\nplain gate", "as many\ncoins pass", "always up\npasses", "pass the\nstrict gate"),
-        *("accuracy", "rises"),
+        *("models", "pass the\nplain gate", "coins that\nwould pass", "always up\npasses", "pass the\nstrict gate"),
+        *("accuracy", "up\ndays"),
     ):
         table.add_column(name, justify="right", no_wrap=True)
     for ticker, tally in report.by_ticker.items():
@@ -203,16 +203,16 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
         return
     console.print(
         f"{total.num_passed} of {models} that cannot have learned anything passed the plain gate "
-        f"({_share(total.num_passed, total, total.passed_interval)}); of as many coins, "
+        f"({_share(total.num_passed, total, total.passed_interval)}); of {total.num_models} coins, "
         f"{total.coins_expected:.1f} would pass on average ({total.coins_expected / total.num_models:.1%}).",
     )
     console.print(
-        f"{total.num_passed_strict} of them passed the strict gate "
+        f"{total.num_passed_strict} of {models} passed the strict gate "
         f"({_share(total.num_passed_strict, total, total.passed_strict_interval)}).",
     )
     console.print(
-        "A placebo may do better than a coin without any skill: it learns that prices rise more often than they fall, "
-        f"and forecasts rises. Always saying up reaches {min_accuracy:.0%} for {total.num_always_up} of the "
+        "A placebo may do better than a coin although it has no skill: it learns that prices rise more often than they "
+        f"fall, and forecasts rises. Always saying up reaches {min_accuracy:.0%} for {total.num_always_up} of the "
         f"{total.num_models}.\n",
     )
     rules = rows_table("Placebos refused by each rule")

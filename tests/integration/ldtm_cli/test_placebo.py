@@ -212,9 +212,9 @@ def test_the_words_say_how_many_were_let_through_beside_coins() -> None:
     # Wilson's intervals of 80 and 1 of 200, by hand: 33.5% to 46.9% and 0.1% to 2.8%.
     assert (
         "80 of 200 models that cannot have learned anything passed the plain gate "
-        "(40.0%, 95% interval 33.5% to 46.9%); of as many coins, 54.4 would pass on average (27.2%)." in text
+        "(40.0%, 95% interval 33.5% to 46.9%); of 200 coins, 54.4 would pass on average (27.2%)." in text
     )
-    assert "1 of them passed the strict gate (0.5%, 95% interval 0.1% to 2.8%)." in text
+    assert "1 of 200 models passed the strict gate (0.5%, 95% interval 0.1% to 2.8%)." in text
     assert "Always saying up reaches 52% for 111 of the 200." in text
     assert "The checks work" in text
     assert "timing" in text
