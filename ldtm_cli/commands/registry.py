@@ -30,14 +30,14 @@ By = Annotated[str | None, typer.Option(help="Who requests it, for the record. D
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List per ticker the active model, the newest candidate, and the gate's last verdict with its reasons."""
+    """List each ticker's active model and newest candidate, and the gate's last verdict with its reasons."""
     rows = registry_rows(ready_project())
     print_json(rows) if as_json else print_registry(console, rows)
 
 
 @app.command("show")
 def show(ticker: Ticker, as_json: AsJson = False) -> None:
-    """Show the gate's verdicts on a ticker's models in plain words, with their uncertainty and a coin's result."""
+    """Show the gate's verdicts on a ticker's models in plain words, with their uncertainty and a coin's chance to pass."""
     cards = model_cards(ready_project(), ticker)
     print_json(cards) if as_json else print_model_cards(console, cards)
 
@@ -56,7 +56,8 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Option(
-            help="The version to restore. Default: the newest older one never retired by hand or rolled back from."
+            help="The version to restore. Default: the newest older version that was never retired by hand or rolled "
+            "back from."
         ),
     ] = None,
     by: By = None,
@@ -98,7 +99,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed and change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove unneeded checkpoint files: of old retired versions, and of candidates without a forecast on record.
+    """Remove unneeded checkpoint files: those of old retired versions and of candidates without a forecast on record.
 
     The section `registry` of the configuration says how many of each a ticker keeps. Files of active models are never
     removed.
@@ -197,7 +198,7 @@ def print_versions(console: Console, ticker: str, versions: "Sequence[VersionEnt
     for name in ("version", "trained on", "active from\nuntil (UTC)"):
         table.add_column(name, no_wrap=True)
     table.add_column("forecasts", justify="right")
-    table.add_column("beginning, end, file")
+    table.add_column("beginning, end,\ncheckpoint")
     for entry in versions:
         until = f"{entry.retired_at:%Y-%m-%d %H:%M}" if entry.retired_at else "[green]now[/]"
         table.add_row(
@@ -225,7 +226,7 @@ def _end(entry: "VersionEntry") -> str:
 
 
 def _file(entry: "VersionEntry") -> str:
-    return f"file removed on {entry.file_removed_at:%Y-%m-%d}" if entry.file_removed_at else "file kept"
+    return f"checkpoint removed on {entry.file_removed_at:%Y-%m-%d}" if entry.file_removed_at else "checkpoint kept"
 
 
 def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: bool) -> None:
@@ -234,7 +235,7 @@ def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: 
         console.print("No checkpoint file is unneeded: nothing to remove.")
         return
     table = rows_table()
-    for name in ("ticker", "file", "of", "KiB"):
+    for name in ("ticker", "file", "model", "KiB"):
         table.add_column(name, justify="right" if name == "KiB" else "left")
     for file in files:
         table.add_row(escape(file.ticker), escape(file.file_name), _owner(file), f"{file.num_bytes / 1024:,.0f}")

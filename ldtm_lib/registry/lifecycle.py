@@ -33,8 +33,8 @@ class Rollback:
     @property
     def message(self) -> str:
         """One line for the people who run it."""
-        return f"{self.ticker} {self.version} is active, the network of {self.restores}" + (
-            f"; {self.retired_version} retired" if self.retired_version else ""
+        return f"{self.ticker} {self.version} is active, with the network of {self.restores}" + (
+            f"; {self.retired_version} is retired" if self.retired_version else ""
         )
 
 
@@ -144,8 +144,8 @@ def _history(conn: Connection, ticker: str) -> list[CheckpointRecord]:
     history = promoted_checkpoints(conn, [ticker])
     if not history:
         raise UnknownTicker(
-            f"the registry has no version of {ticker}: no network of it was ever promoted; "
-            "`ldtm registry list` shows the tickers that have one"
+            f"the registry has no version of {ticker}: none of its networks was ever promoted; "
+            "`ldtm registry list` shows the tickers that have a version"
         )
     return history
 

@@ -80,7 +80,9 @@ def owner(tmp_path: Path, database: Database) -> Owner:
 def test_an_earlier_version_comes_back_and_the_history_says_by_whom_and_why(owner: Owner) -> None:
     done = owner.types("rollback", "AAPL", "--to", "v1.2012-12-03", "--why", "42% right [since May]", "--by", "ada")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == ("AAPL v1.2012-12-03.2 is active, the network of v1.2012-12-03; v1.2012-12-05 retired\n")
+    assert done.stdout == (
+        "AAPL v1.2012-12-03.2 is active, with the network of v1.2012-12-03; v1.2012-12-05 is retired\n"
+    )
     compare("registry-rollback", done.stdout, width=None)
     assert owner.active() == [("v1.2012-12-03.2",)]
     versions = versions_of(owner.project, "AAPL")
@@ -174,7 +176,7 @@ def test_a_dry_prune_lists_what_a_prune_removes(owner: Owner) -> None:
     done = owner.types("prune")
     assert (done.returncode, oldest.exists()) == (0, False)
     assert "Removed 1 file" in done.stdout
-    assert "file removed on 20" in owner.types("history", "AAPL").stdout
+    assert "checkpoint removed on 20" in owner.types("history", "AAPL").stdout
     assert "nothing to remove" in owner.types("prune").stdout
 
 

@@ -75,7 +75,7 @@ def test_a_rollback_is_a_new_version_of_the_same_network_with_a_file_of_its_own(
     past = registry.rows(EVERYTHING[0])
     done = roll_back(registry)
     assert (done.version, done.restores, done.retired_version) == ("v1.2012-12-03.2", V_MONDAY, V_TUESDAY)
-    assert done.message == "AAA v1.2012-12-03.2 is active, the network of v1.2012-12-03; v1.2012-12-04 retired"
+    assert done.message == "AAA v1.2012-12-03.2 is active, with the network of v1.2012-12-03; v1.2012-12-04 is retired"
     assert registry.statuses("AAA") == [
         ("retired", V_MONDAY),
         ("retired", V_TUESDAY),
@@ -193,7 +193,7 @@ def test_a_retired_ticker_abstains_until_a_lifecycle_action_or_a_newer_network(r
     ]
     with pytest.raises(RegistryConflict, match=r"AAA has no active version to retire: v1.2012-12-03, its last one, "):
         take_out(registry)
-    assert roll_back(registry, V_MONDAY).message == "AAA v1.2012-12-03.2 is active, the network of v1.2012-12-03"
+    assert roll_back(registry, V_MONDAY).message == "AAA v1.2012-12-03.2 is active, with the network of v1.2012-12-03"
 
 
 def test_a_ticker_that_was_rolled_back_stays_so_until_a_newer_network_passes(registry) -> None:
@@ -256,7 +256,7 @@ def test_the_major_version_of_the_next_promotion_does_not_count_rollbacks(regist
 
 
 def test_what_cannot_come_back_is_said_with_what_could(registry) -> None:
-    with pytest.raises(UnknownTicker, match=r"the registry has no version of AAA: no network of it was ever promoted"):
+    with pytest.raises(UnknownTicker, match=r"no version of AAA: none of its networks was ever promoted"):
         roll_back(registry)
     promoted(registry, MONDAY)
     with pytest.raises(
