@@ -45,8 +45,8 @@ UNIVERSE_REMEDY = "a ticker leaves with a date under [retired], and stays in `ti
 CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
 FOLDER_REMEDY = f"correct {DATABASE_VARIABLE}, or move the folder away to begin a new record"
 SETTINGS_REMEDY = (
-    "ask the administrator to change them: fsync and full_page_writes in postgresql.conf, the others for the role or "
-    "the database of LDTM; another encoding needs a new database"
+    "ask the administrator to change them: fsync and full_page_writes in postgresql.conf, any other setting for the "
+    "role or the database of LDTM; another encoding needs a new database"
 )
 ENCRYPTION_REMEDY = f"enable TLS on the server, and add sslmode=verify-full and sslrootcert=FILE to {DATABASE_VARIABLE}"
 DRIVER_REMEDY = f"remove parameters unknown to psycopg2 from {DATABASE_VARIABLE}, or name the server, not a pooler"
@@ -117,7 +117,7 @@ def _universe(project: Project) -> Finding:
     """Check that no ticker in service was removed from the file."""
     with project.database.transaction() as conn:
         require_listed(conn, project.settings)
-    return Finding(what="universe", level="ok", found="every ticker in service is in the file")
+    return Finding(what="universe", level="ok", found="the configuration lists every ticker in service")
 
 
 def _encryption_of(database: Database) -> list[Finding]:
@@ -218,7 +218,7 @@ def _clock(project: Project) -> Finding:
     if (wrong := wrong_clock(compared)) is not None:
         return wrong
     agreeing = " and ".join(name for name, _ in compared)
-    found = f"newest closed session by the database: {closed}; its clock agrees with {agreeing}"
+    found = f"the database's newest closed session is {closed}; its clock agrees with {agreeing}"
     return Finding(what="clock", level="ok", found=found)
 
 

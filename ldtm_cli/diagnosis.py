@@ -156,7 +156,7 @@ def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database |
             what="GPU",
             level="warn",
             found=inventory.note,
-            remedy="fine for the demo and for a few tickers; use a CUDA GPU for about 100",
+            remedy="fine for the demo and for a few tickers; for about 100 tickers, use a CUDA GPU",
         )
     known = occupancies_now(database, inventory) if database else [Occupancy(gpu=gpu) for gpu in inventory.gpus]
     slots = job_slots(known, config)

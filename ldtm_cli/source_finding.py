@@ -36,7 +36,7 @@ def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
     where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
     found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
     if coverage.unreadable:
-        more = f" and {len(coverage.unreadable) - 1} more files" if len(coverage.unreadable) > 1 else ""
+        more = f" and {counted(len(coverage.unreadable) - 1, 'more file')}" if len(coverage.unreadable) > 1 else ""
         found += f"; {next(iter(coverage.unreadable))}{more}"
     if not coverage.lacking:
         unread = f"correct or remove these files in {settings.source.folder}" if coverage.unreadable else ""

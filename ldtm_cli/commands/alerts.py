@@ -33,7 +33,9 @@ class Trial:
 
 @app.command("list")
 def list_(
-    all_times: Annotated[bool, typer.Option("--all", help="Include alerts and news older than seven days.")] = False,
+    all_times: Annotated[
+        bool, typer.Option("--all", help="Include alerts resolved more than seven days ago, and older news.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List open alerts and those resolved in the last seven days; open and most severe alerts come first."""

@@ -39,7 +39,7 @@ def bootstrap(
     ] = DEFAULT_RETRAIN_EVERY,
     as_json: AsJson = False,
 ) -> None:
-    """Set up everything that forecasts need, and simulate past sessions: history, models, forecasts, leaderboard.
+    """Set up the history and the models that forecasts need, simulate past sessions, and show their leaderboard.
 
     Simulated sessions are forecast by models that were trained before them, never by today's models. Their rows are
     recorded under the number of the simulation and never count as live. The command can be interrupted and repeated:

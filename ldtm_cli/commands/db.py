@@ -109,7 +109,7 @@ def print_grant(console: Console, role: str, schema: str, statement: str | None,
         )
         console.print(f"  {statement}", highlight=False, markup=False, soft_wrap=True)
     may = (
-        f"{role} may read schema {schema}; name it in LDTM_READER_URL"
+        f"{role} may read schema {schema}; name this role in LDTM_READER_URL"
         if read_only
         else f"{role} may only add rows to the tables of schema {schema}; to confirm it, run `ldtm doctor` as that role"
     )

@@ -22,7 +22,8 @@ def doctor(
         bool,
         typer.Option(
             "--gpu",
-            help="Test only the GPU, in about a minute: a step, an epoch, and a network compared with the CPU.",
+            help="Test only the GPU, in about a minute: one training step, one epoch, and a comparison of one network "
+            "with its training on the CPU.",
         ),
     ] = False,
 ) -> None:

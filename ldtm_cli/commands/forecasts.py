@@ -110,7 +110,7 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
 
 def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
     """Print the newest run dates of one ticker."""
-    title = f"Forecasts of {rows[0].ticker}; target sessions and actuals: --json or --csv"
+    title = f"Forecasts of {rows[0].ticker}; --json and --csv add target sessions and actuals"
     table = rows_table(title, is_dense=True)
     table.add_column("run date")
     for name in ("close", "next day", "Monday", "month"):

@@ -126,7 +126,7 @@ def print_stated(console: Console, stated: "StatedSplit") -> None:
     console.print(f"{escape(stated.ticker)} {stated.session}: {what} {outcome}", highlight=False)
     if stated.num_rows:
         bars = f"{counted(stated.num_restated, 'stored bar was', 'stored bars were')} restated"
-        console.print(bars if stated.num_restated else "No stored bar was restated: none lacks it.")
+        console.print(bars if stated.num_restated else "No stored bar was restated: none lacks the split.")
 
 
 @app.command("quarantine")

@@ -97,7 +97,7 @@ def _label(field: str) -> str:
 def _summary(found: "Replay") -> str:
     if found.is_equal:
         return "[green]equal[/]" + (", to the bit" if found.is_equal_to_the_bit else ", to within float32's rounding")
-    names = ", ".join(_label(compared.what) for compared in found.differences)
+    names = "; ".join(_label(compared.what) for compared in found.differences)
     return f"[red]differs[/] in {names}"
 
 

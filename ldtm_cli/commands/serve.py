@@ -22,8 +22,9 @@ def serve(
 ) -> None:
     """Run one process: code server, webserver or daemon of Dagster, or the dashboard. `ldtm up` runs all of them.
 
-    Waits for the database and for `ldtm db migrate`, which another role may run. Ports: code 4000, webserver 3000,
-    dashboard 8501, on all addresses of the container; publish them on loopback only, since the pages have no login.
+    Waits for the database and for `ldtm db migrate`, which another database role may run. Ports: code 4000, webserver
+    3000, dashboard 8501, on all addresses of the container; publish them on loopback only, since the dashboard
+    has no login, and the UI has none without `ui.token`.
     """
     from ldtm_cli.dashboard_process import dashboard_fault, run_dashboard
     from ldtm_cli.serving import (

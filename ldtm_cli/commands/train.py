@@ -79,7 +79,7 @@ def _last_session(project: "Project", asked: date | None) -> date:
     if asked is None:
         return newest
     if exchange_calendar().require_session(asked) > newest:
-        raise ConfigurationError(f"--as-of {asked} has not closed; the newest closed session is {newest}")
+        raise ConfigurationError(f"session {asked} of --as-of has not closed; the newest closed session is {newest}")
     return asked
 
 

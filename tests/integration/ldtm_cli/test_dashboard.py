@@ -39,7 +39,7 @@ def test_a_granted_role_serves_the_pages_until_a_signal(tmp_path: Path, database
     conn.commit()
     try:
         granted = run_ldtm(tmp_path, database.url, "db", "grant", "--read-only", ROLE)
-        assert f"{ROLE} may read schema ldtm; name it in LDTM_READER_URL" in granted.stdout, granted.stderr
+        assert f"{ROLE} may read schema ldtm; name this role in LDTM_READER_URL" in granted.stdout, granted.stderr
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("LDTM_", "DAGSTER_"))}
         reader = database.url.replace("//postgres@", f"//{ROLE}@")
         process = subprocess.Popen(
