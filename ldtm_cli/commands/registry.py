@@ -37,7 +37,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show(ticker: Ticker, as_json: AsJson = False) -> None:
-    """Show the gate's verdicts on a ticker's models in plain words, with their uncertainty and a coin's chance to pass."""
+    """Show the gate's verdicts on a ticker's models in plain words, their uncertainty, and a coin's chance to pass."""
     cards = model_cards(ready_project(), ticker)
     print_json(cards) if as_json else print_model_cards(console, cards)
 
