@@ -41,7 +41,8 @@ def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             NO_OUTLIERS,
             asset="prices",
-            description="No close that forecasts read is a spike that reversed, such as an error of a source causes.",
+            description="No close that the next forecasts read is a spike that reversed within three sessions, as an "
+            "error of the source would.",
         ),
         dg.AssetCheckSpec(
             COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."
@@ -49,7 +50,7 @@ def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             FILLED,
             asset="fillbacks",
-            description="Every actual that is due has a bar; one that waits too long is voided.",
+            description="Every due actual has the bar of its target session. One that waits too long is voided.",
         ),
         dg.AssetCheckSpec(
             NOT_DEGRADED,
@@ -59,7 +60,7 @@ def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             COVERAGE_HOLDS,
             asset="fillbacks",
-            description="No prediction intervals contain significantly fewer actuals than their level.",
+            description="No ticker's live prediction intervals contain significantly fewer actuals than their level.",
         ),
     ]
 
@@ -108,10 +109,10 @@ def _no_bar_in_quarantine(
         passed=not held,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
-            "bars": len(held),
-            "of other sessions": len(refused) - len(held),
+            "bars in quarantine": len(held),
+            "in quarantine outside of this run": len(refused) - len(held),
             "refused": listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in held),
-            "remedy": "load a corrected bar, or record a right one with `ldtm prices release TICKER DATE`",
+            "remedy": "load a corrected bar, or accept a bar that is right with `ldtm prices release TICKER DATE`",
             **_scope_of(
                 sessions,
                 found=[(row["session"], f"{row['ticker']}: {row['reason']}") for row in held],
@@ -167,7 +168,7 @@ def _every_ticker_has_a_row(
         metadata={
             "rows expected": num_due,
             "missing": listed(f"{ticker} {day}" for ticker, day in gaps),
-            "of these to be retried": sum(gap in retried for gap in gaps),
+            "missing rows to be retried": sum(gap in retried for gap in gaps),
             **counts,
             **_scope_of(
                 sessions,
@@ -207,8 +208,9 @@ def _every_due_actual_is_filled(
         metadata={
             "actuals without a bar": len(late),
             "waiting": listed(late),
-            "remedy": f"voided after {counted(config.void_after_sessions, 'session')} of which bars of any ticker "
-            "arrived; if the bar exists, materialize prices of the target session again",
+            "remedy": "an actual is voided once its bar has been missing for "
+            f"{counted(config.void_after_sessions, 'session')} (only sessions with bars of any ticker count); if "
+            "the bar exists, materialize `prices` of the target session again",
             **CheckScope(
                 failing={AS_A_WHOLE: f"{counted(len(late), 'actual')} without a bar: {named(late)}"} if late else {},
                 passing=[AS_A_WHOLE] if newest >= last and not late else [],

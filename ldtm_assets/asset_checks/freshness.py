@@ -26,8 +26,9 @@ LACKS = {
 }
 """The noun that counts what is missing, and the words before the session."""
 PROMISES = {
-    "prices": "Every ticker has the bar of the session before the next one opens.",
-    "snapshots": "Every ticker has its row of the session before the next one opens.",
+    "prices": "Every ticker has its bar of a session before the next session opens.",
+    "snapshots": "Every ticker in service has its row of a session before the next session opens, and not all "
+    "tickers abstained.",
     "fillbacks": "Every actual whose bar is stored is filled before the next session opens.",
 }
 MODELS_ARE_FRESH = "models_are_fresh"
@@ -47,7 +48,10 @@ class FreshnessConfig(dg.Config):
     specs=[
         *(dg.AssetCheckSpec(CHECKS[asset], asset=asset, description=text) for asset, text in PROMISES.items()),
         dg.AssetCheckSpec(
-            MODELS_ARE_FRESH, asset="registry", description="Every ticker was trained on new bars, and judged, in time."
+            MODELS_ARE_FRESH,
+            asset="registry",
+            description="Every ticker was trained on its new bars and judged by the gate within "
+            "`automation.max_training_age_days`.",
         ),
     ],
     can_subset=True,
@@ -95,7 +99,7 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
             "deadline": deadline,
             "tickers": found.num_tickers,
             **(_rows(found) if asset == "snapshots" else {}),
-            "num missing": len(missing),
+            "number missing": len(missing),
             "missing": listed(missing),
             **CheckScope(failing=failing, passing=passing).metadata(),
         },
@@ -116,7 +120,7 @@ def _result_of_models(session: date, old: Sequence[str], config: AutomationConfi
         description=told if old else None,
         metadata={
             "session": session.isoformat(),
-            "num not trained": len(old),
+            "number not trained": len(old),
             "not trained": listed(old),
             **CheckScope(failing={AS_A_WHOLE: told} if old else {}, passing=[] if old else [AS_A_WHOLE]).metadata(),
         },

@@ -42,7 +42,8 @@ RULES: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     COMPARISON: (
         (NOT_WORSE_THAN_ACTIVE,),
-        "The candidate is no worse than the active model on shared test sessions, or there is none to compare with.",
+        "The candidate is no worse than the active model on shared test sessions, or there is no active model to compare "
+        "with.",
     ),
 }
 """Checks by name: the rules that each one shows, and its description."""
@@ -206,7 +207,17 @@ def _summary(promotions: Sequence[Promotion], universe: Universe) -> dg.AssetChe
     )
 
 
-COLUMNS = ("ticker", "passed", "right", "95%", "coin passes", "always up", "timing p", "q", "next day / no change")
+COLUMNS = (
+    "ticker",
+    "passed",
+    "direction right",
+    "95% interval",
+    "chance that a coin passes",
+    "always up was right",
+    "timing p",
+    "false discovery rate (q)",
+    "next-day error / no change",
+)
 
 
 def _table(promotions: Sequence[Promotion]) -> dg.MetadataValue:

@@ -22,10 +22,12 @@ def record_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             INTACT,
             asset="snapshots",
-            description="The whole record is unchanged: it matches its hash chain and all that was published of it.",
+            description="The whole record is unchanged: it matches its hash chain and all published seals.",
         ),
         dg.AssetCheckSpec(
-            PUBLISHED, asset="snapshots", description="Every seal is published everywhere that the configuration names."
+            PUBLISHED,
+            asset="snapshots",
+            description="Every place of publication received the seals of the database and holds no other seals.",
         ),
     ]
 
@@ -66,8 +68,8 @@ def record_checks(
                 "seals": report.num_seals,
                 "newest seal": report.newest_seal.sha256.hex() if report.newest_seal else "none",
                 "live forecasts": report.live.num_live,
-                "sealed before their session": report.live.num_sealed_in_time,
-                "time-stamped before their session": report.live.num_stamped_in_time,
+                "sealed before their target session opened": report.live.num_sealed_in_time,
+                "time-stamped before their target session opened": report.live.num_stamped_in_time,
                 "discrepancies": len(report.discrepancies),
                 "found": listed(found.message for found in report.discrepancies),
                 "compared with": listed(

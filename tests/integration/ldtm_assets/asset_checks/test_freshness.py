@@ -106,7 +106,7 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_session_and_the
         "simulated": 0,
         "abstained": 0,
         "late tickers": "\n".join(f"- {ticker}" for ticker in TICKERS[2:52]) + "\n- and 8 more",
-        "num missing": 2,
+        "number missing": 2,
         "missing": "- T000\n- T001",
         "failing": {
             "2013-01-18": "2 tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
@@ -116,7 +116,7 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_session_and_the
     assert found["snapshots_are_fresh"].description == (
         "2 tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
     )
-    assert shown(found["prices_are_fresh"])["num missing"] == 2
+    assert shown(found["prices_are_fresh"])["number missing"] == 2
     assert {str(shown(check)["session"]) for check in found.values()} == {"2013-01-18"}
     assert all(check.partition is None for check in found.values())
 
