@@ -40,8 +40,9 @@ def retention_job() -> None:
 
 
 @dg.job(
-    description="Builds a record: price histories, past sessions simulated with models trained before each of them, "
-    "models trained on all bars, leaderboard. Does only what is missing; safe to launch again.",
+    description="Builds a record: loads price histories, simulates past sessions with models trained before each of "
+    "them, trains models on all bars, and computes the leaderboard. It does only what is missing, so it may be "
+    "launched again.",
     tags={CONCURRENCY_GROUP_TAG: RETRAINING_GROUP},
 )
 def bootstrap_job() -> None:
@@ -52,19 +53,20 @@ def bootstrap_job() -> None:
 freshness_job = dg.define_asset_job(
     FRESHNESS_JOB,
     selection=dg.AssetSelection.checks(freshness_checks),
-    description="Checks after an open that the session before it has its bars, rows, actuals and models.",
+    description="Checks after an open that the previous session has its bars, rows and actuals, and that every ticker "
+    "was trained and judged in time.",
 )
 
 price_history_job = dg.define_asset_job(
     PRICE_HISTORY_JOB,
     selection=["price_history"],
-    description="Loads all bars that the source has of some tickers.",
+    description="Loads all bars that the source has for the selected tickers.",
 )
 retraining_job = dg.define_asset_job(
     RETRAINING_JOB,
     selection=dg.AssetSelection.assets(*RETRAINING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
     tags={CONCURRENCY_GROUP_TAG: RETRAINING_GROUP},
-    description="Backtests, networks and the gate for some tickers; one run trains all of them.",
+    description="Backtests, trains and judges networks for the selected tickers, all of them in one run.",
 )
 
 JOBS = (
@@ -74,8 +76,8 @@ JOBS = (
         # freshness is evaluated on the next morning, by a separate job
         selection=dg.AssetSelection.assets(*DAILY_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags=NO_RETRIES,
-        description="The daily run of some sessions and tickers: bars, windows, forecasts, actuals. New rows of past "
-        "sessions are late, and no live leaderboard counts them; set `simulated` for a simulation.",
+        description="The daily run of the selected sessions and tickers: bars, windows, forecasts, actuals. New rows "
+        "of past sessions are late, and the live leaderboard does not count them; set `simulated` for a simulation.",
     ),
     retraining_job,
     dg.define_asset_job(
@@ -86,8 +88,8 @@ JOBS = (
     dg.define_asset_job(
         EXPORT_JOB,
         selection=["onnx_model", "tensorrt_engine"],
-        description="ONNX files of the active models of some tickers, the file of the universe, and engines if the "
-        "configuration selects TensorRT.",
+        description="Exports the active models of the selected tickers as ONNX files, the file of the universe, and "
+        "engines if the configuration selects TensorRT.",
     ),
     bootstrap_job,
     freshness_job,

@@ -45,7 +45,7 @@ def alert_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         name="alert_sensor",
         minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Notifies people of failures, news and resolved alerts: one notification a session.",
+        description="Notifies people of failures, news and resolved alerts: one notification per session.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         opened = last.open()

@@ -42,8 +42,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     COMPARISON: (
         (NOT_WORSE_THAN_ACTIVE,),
-        "The candidate is no worse than the active model on shared test sessions, or there is no active model to compare "
-        "with.",
+        "The candidate is no worse than the active model on shared test sessions, or there is none to compare with.",
     ),
 }
 """Checks by name: the rules that each one shows, and its description."""

@@ -15,7 +15,8 @@ def backtests_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
         "backtests",
         deps=[dg.AssetDep("price_history"), dg.AssetDep("prices", partition_mapping=as_a_whole())],
         description=(
-            "Walk-forward backtest of the ticker's models on sessions that they never saw: purged, fold by fold."
+            "Walk-forward backtest of the ticker's models, fold by fold: each fold tests a model on sessions that it "
+            "never saw, after a purge of training rows whose labels reach into these sessions."
         ),
         partitions_def=tickers,
         group_name="models",

@@ -57,14 +57,15 @@ class DailyForecastConfig(dg.Config):
 
     simulated: bool = Field(
         default=False,
-        description="Record the forecasts as those of a simulation of past sessions, by models trained before each. "
-        "All runs of one backfill are one simulation. Rows that are not simulated are live when they are recorded "
-        "before the next session opens, by the database's clock. A backfill of past sessions without this records late "
-        "rows, which only `ldtm leaderboard --late` counts.",
+        description="Record the forecasts as a simulation of past sessions, by models that were trained before each "
+        "session. All runs of one backfill are one simulation. Rows that are not simulated are live if they are "
+        "recorded before the next session opens, by the database's clock. A backfill of past sessions without this "
+        "option records late rows, which only `ldtm leaderboard --late` counts.",
     )
     only: list[str] = Field(
         default=[],
-        description="Tickers to process; all of the range if empty. The other tickers of the range are not changed.",
+        description="Tickers of the range to process; all of them if empty. The other tickers of the range do not "
+        "change.",
     )
 
 
@@ -73,7 +74,8 @@ def daily_forecast(layout: DailyLayout) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="daily_forecast",
-        description="Bars, windows, forecasts and actuals of some sessions and tickers, then the checks and the seal.",
+        description="Bars, windows, forecasts and actuals of the selected sessions and tickers, then checks and the "
+        "seal.",
         specs=[
             prices_spec(layout),
             features_spec(layout),

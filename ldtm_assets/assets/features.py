@@ -18,7 +18,8 @@ def features_spec(layout: DailyLayout) -> dg.AssetSpec:
     return dg.AssetSpec(
         "features",
         deps=["prices", dg.AssetDep("price_history", partition_mapping=layout.of_its_ticker())],
-        description="The 30 x 11 input window of the model after the close, or the reason why there is none.",
+        description="The model's input window after the close (30 sessions x 11 inputs by default), or the reason why "
+        "there is none.",
         partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres", "polars"},

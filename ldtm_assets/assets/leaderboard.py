@@ -39,7 +39,7 @@ class LeaderboardConfig(dg.Config):
     kinds={"postgres"},
 )
 def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.MaterializeResult:
-    """Direction accuracy, possible ranks, coverage, errors, and the network against baselines, over 30 sessions."""
+    """Ranks, direction accuracy, coverage and errors over the last 30 filled sessions; network against baselines."""
     with project.open().database.transaction() as conn:
         return dg.MaterializeResult(metadata=leaderboard_metadata(conn, simulated=config.simulated))
 
@@ -69,10 +69,11 @@ ALL_SHOWN_BY = "`ldtm leaderboard` and the page Leaderboard of `ldtm dashboard` 
 TO = "\u00a0–\u00a0"
 """Dash between the ends of an interval; with these spaces the interval does not break."""
 RANKS_EXPLAINED = (
-    "Rank: by the lower end of the accuracy's interval; its 95% interval: simultaneous confidence intervals of the "
-    "ranks by accuracy, 95% for all tickers at once; 1 to the number of tickers means that the order may be luck. "
-    "After most Friday closes, next day and next Monday are the same session, which the network forecasts "
-    "with two heads."
+    "Tickers are ranked by the lower end of the 95% interval of their direction accuracy. The 95% intervals of the "
+    "ranks are simultaneous, for ranks by accuracy: all of them hold at once with 95% confidence. An interval from 1 "
+    "to the number of tickers means that the order may be luck. "
+    "After most Friday closes, next day and next Monday are the same session, which the network forecasts with "
+    "two heads."
 )
 
 
@@ -92,7 +93,7 @@ def as_markdown(board: Leaderboard) -> str:
     """The leaderboard as the table that the UI shows; of many tickers the first and the last ranks."""
     lines = [
         "| rank | its 95% interval | ticker | model | direction right | 95% interval | coverage | next-day error % "
-        "| no change % | gate |",
+        "| no-change error % | gate |",
         "|--:|--:|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for row in _ends(board.rows):

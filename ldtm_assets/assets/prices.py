@@ -29,7 +29,7 @@ class HistoryConfig(dg.Config):
     """Extent of a history."""
 
     last_session: str | None = Field(
-        default=None, description="The last session to load, YYYY-MM-DD. Default: the newest closed one."
+        default=None, description="The last session to load, YYYY-MM-DD. Default: the newest closed session."
     )
 
 
@@ -44,7 +44,7 @@ def price_history(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         kinds={"postgres", "polars"},
     )
     def asset(context: dg.AssetExecutionContext, config: HistoryConfig, project: ProjectResource) -> Any:
-        """All daily bars that the source has of a ticker, split-adjusted, as vintages: for first loads and repairs."""
+        """All daily bars that the source has for a ticker, split-adjusted, as vintages; for first loads and repairs."""
         opened, calendar = project.open(), exchange_calendar()
         outcome = load_histories(opened, calendar, context.partition_keys, config.last_session)
         yield from record(context, "price_history", outcome)
@@ -78,7 +78,7 @@ def prices_spec(layout: DailyLayout) -> dg.AssetSpec:
     return dg.AssetSpec(
         "prices",
         deps=[dg.AssetDep("price_history", partition_mapping=layout.of_its_ticker())],
-        description="The bar of one session, split-adjusted, every vintage kept.",
+        description="The bar of one session, split-adjusted. Every vintage is kept.",
         partitions_def=layout.definition,
         group_name="prices",
         kinds={"postgres"},

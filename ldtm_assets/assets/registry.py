@@ -18,7 +18,7 @@ def registry_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     return dg.AssetSpec(
         "registry",
         deps=["backtests", "checkpoints"],
-        description="The gate's verdict on the ticker's newest candidate; when it passes, the active model.",
+        description="The gate's verdict on the ticker's newest candidate, which becomes the active model if it passes.",
         partitions_def=tickers,
         group_name="models",
         kinds={"postgres"},

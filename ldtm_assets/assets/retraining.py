@@ -41,7 +41,7 @@ class RetrainingConfig(dg.Config):
 
     trained_on: str | None = Field(
         default=None,
-        description="The last session whose bars the models may see, YYYY-MM-DD. Default: the newest closed one.",
+        description="The last session whose bars the models may see, YYYY-MM-DD. Default: the newest closed session.",
     )
     device: str = Field(
         default="auto",
@@ -50,7 +50,7 @@ class RetrainingConfig(dg.Config):
     )
     universe_alone: bool = Field(
         default=False,
-        description="Leave out the tickers of the range that have left the universe, as the weekly retraining does.",
+        description="Leave out the tickers of the range that have left the universe. The weekly retraining sets this.",
     )
 
 
@@ -59,7 +59,8 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
 
     @dg.multi_asset(
         name="retraining",
-        description="Walk-forward backtests, networks and the gate for some tickers; promotes the networks that pass.",
+        description="Backtests, trains and judges networks for the selected tickers, and promotes those that pass the "
+        "gate.",
         specs=[backtests_spec(tickers), checkpoints_spec(tickers), registry_spec(tickers)],
         check_specs=[*training_check_specs(), *gate_check_specs(tickers, strict=strict)],
         partitions_def=tickers,

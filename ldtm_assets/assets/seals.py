@@ -27,7 +27,8 @@ def seals_spec() -> dg.AssetSpec:
     return dg.AssetSpec(
         SEALS,
         deps=[dg.AssetDep(name, partition_mapping=as_a_whole()) for name in ("snapshots", "fillbacks", "registry")],
-        description="The seal that closes a daily run: one hash over its forecasts, fills and promotions, chained.",
+        description="The seal that closes a daily run: one hash over its forecasts, fills and promotions and the "
+        "previous seal.",
         group_name="forecasts",
         kinds={"postgres"},
     )

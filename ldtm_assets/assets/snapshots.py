@@ -20,7 +20,8 @@ def snapshots_spec(layout: DailyLayout) -> dg.AssetSpec:
     return dg.AssetSpec(
         "snapshots",
         deps=["features", dg.AssetDep("registry", partition_mapping=layout.of_its_ticker())],
-        description="The forecast on record after the close: three prices and a direction, or why it abstained.",
+        description="The forecast on record after the close: three prices and a direction, or an abstention with its "
+        "reason.",
         partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres", "pytorch"},

@@ -40,7 +40,8 @@ def gpu_pool_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         size = refresh_gpu_pool(context.instance, project(), gpus_here(os.environ))
         if size.before == size.limit:
             return dg.SkipReason(f"the pool {GPU_POOL} stays at {size.limit}: {size.found}")
-        return dg.SkipReason(f"the pool {GPU_POOL} changes from {size.before} to {size.limit}: {size.found}")
+        before = "its default" if size.before is None else size.before
+        return dg.SkipReason(f"the pool {GPU_POOL} changes from {before} to {size.limit}: {size.found}")
 
     return sensor
 

@@ -39,7 +39,8 @@ def heartbeat_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         name="heartbeat_sensor",
         minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Pings the address in {HEARTBEAT_VARIABLE} every five minutes while daemons and database work.",
+        description=f"Pings the address in {HEARTBEAT_VARIABLE} every five minutes while all daemons and the database "
+        "work.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         try:

@@ -60,8 +60,8 @@ def daily_schedule(
         cron_schedule=DAILY_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
-        description="Bars, windows, forecasts and actuals of the session that has just closed, and of sessions missed "
-        "before.",
+        description="At 18:15 New York time on sessions: bars, windows, forecasts and actuals of the session that has "
+        "just closed, and of sessions missed before.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         tick = context.scheduled_execution_time
@@ -102,7 +102,8 @@ def retraining_schedule(project: Callable[[], Project], settings: Settings) -> d
         cron_schedule=RETRAINING_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
-        description="Backtests, networks and the gate for all tickers of the universe, on Saturday mornings.",
+        description="On Saturdays at 9:00 New York time: backtests, trains and judges networks for all tickers of the "
+        "universe.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
@@ -132,7 +133,7 @@ def leaderboard_schedule(settings: Settings) -> dg.ScheduleDefinition:
         cron_schedule=LEADERBOARD_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
-        description="Computes the leaderboard after the daily run.",
+        description="On weekdays at 19:00 New York time, after the daily run: computes the leaderboard.",
     )
 
 
@@ -145,7 +146,8 @@ def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDef
         cron_schedule=FRESHNESS_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
-        description="Checks five minutes after each open that the session before it is complete.",
+        description="At 9:35 New York time on sessions, five minutes after the open: checks that the previous session "
+        "is complete.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
@@ -172,5 +174,6 @@ def retention_schedule() -> dg.ScheduleDefinition:
         cron_schedule=RETENTION_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Purges old logs, runs, refused bars, notifications and unneeded files. The record stays.",
+        description="On Sundays at 12:00 New York time: purges old logs, runs, refused bars, notifications and "
+        "unneeded files. The record stays.",
     )

@@ -154,8 +154,8 @@ def _grant_words(lease: Lease, num_tickers: int, wanted_mib: int | None, config:
     if lease.memory_mib >= wanted_mib:
         return f"{granted}: one network of each of {counted(num_tickers, 'ticker')} at once"
     return (
-        f"{granted} of the {wanted_mib:,} that one network of each of {counted(num_tickers, 'ticker')} at once would "
-        f"take: no more is available in addition to a reserve of {config.reserve_mib:,}"
+        f"{granted} of the {wanted_mib:,} MiB that one network of each of {counted(num_tickers, 'ticker')} at once "
+        f"would take: no more is available in addition to a reserve of {config.reserve_mib:,} MiB"
     )
 
 
