@@ -1,4 +1,4 @@
-"""Charts of the pages. Every figure is shown with its interval, and with that of forecasting no change or a coin.
+"""Charts of the pages. Each shows a figure with its interval, and the figure of forecasting no change or of a coin.
 
 Shapes, line styles and words carry the meaning; colours only repeat it.
 """
@@ -34,7 +34,12 @@ def accuracy_chart(points: pl.DataFrame) -> Spec:
     line = base.mark_line(color=BLUE).encode(
         x=_dates("run_date", "run date"),
         y="accuracy:Q",
-        tooltip=["day:N", *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("accuracy", "low", "high"))],
+        tooltip=[
+            alt.Tooltip("day:N", title="run date"),
+            alt.Tooltip("accuracy:Q", title="direction right", format=".1%"),
+            alt.Tooltip("low:Q", title="95% from", format=".1%"),
+            alt.Tooltip("high:Q", title="95% to", format=".1%"),
+        ],
     )
     return _spec(
         alt.layer(band, line, _level(COIN, "a coin")).properties(
@@ -53,8 +58,11 @@ def ratio_chart(points: pl.DataFrame) -> Spec:
         .mark_line(color=ORANGE)
         .encode(
             x=_dates("run_date", "run date"),
-            y=alt.Y("ratio:Q", title="ratio", scale=alt.Scale(zero=False)),
-            tooltip=["day:N", alt.Tooltip("ratio:Q", format=".3f")],
+            y=alt.Y("ratio:Q", title="next-day error / no change", scale=alt.Scale(zero=False)),
+            tooltip=[
+                alt.Tooltip("day:N", title="run date"),
+                alt.Tooltip("ratio:Q", title="next-day error / no change", format=".3f"),
+            ],
         )
     )
     return _spec(
@@ -84,9 +92,9 @@ def tickers_chart(tickers: pl.DataFrame) -> Spec:
         x="accuracy:Q",
         tooltip=[
             "ticker:N",
-            alt.Tooltip("accuracy:Q", format=".1%"),
-            alt.Tooltip("accuracy_low:Q", format=".1%"),
-            alt.Tooltip("accuracy_high:Q", format=".1%"),
+            alt.Tooltip("accuracy:Q", title="direction right", format=".1%"),
+            alt.Tooltip("accuracy_low:Q", title="95% from", format=".1%"),
+            alt.Tooltip("accuracy_high:Q", title="95% to", format=".1%"),
             alt.Tooltip("num_directional:Q", title="calls"),
         ],
     )
@@ -127,7 +135,7 @@ def candles_chart(bars: pl.DataFrame, forecasts: pl.DataFrame, horizon: str, spl
         y="pred:Q",
         tooltip=[
             alt.Tooltip("run_date_day:N", title="run date"),
-            alt.Tooltip("session_day:N", title="target"),
+            alt.Tooltip("session_day:N", title="target session"),
             alt.Tooltip("pred:Q", title="forecast", format=".2f"),
             alt.Tooltip("actual:Q", title="actual", format=".2f"),
         ],
@@ -163,7 +171,11 @@ def errors_chart(errors: pl.DataFrame) -> Spec:
                 "of:N", scale=alt.Scale(range=[BLUE, ORANGE]), legend=alt.Legend(orient="bottom", title=None, columns=1)
             ),
             strokeDash=alt.StrokeDash("of:N", legend=alt.Legend(orient="bottom", title=None, columns=1)),
-            tooltip=["day:N", "of:N", alt.Tooltip("percent:Q", format=".2f")],
+            tooltip=[
+                alt.Tooltip("day:N", title="run date"),
+                "of:N",
+                alt.Tooltip("percent:Q", title="mean absolute error, %", format=".2f"),
+            ],
         )
         .properties(
             height=LEGEND_HEIGHT,
@@ -181,7 +193,13 @@ def calibration_chart(bins: Sequence[CalibrationBin]) -> Spec:
     x = alt.X("predicted:Q", title="predicted next-day return, %")
     interval = base.mark_rule(color=BLUE).encode(x=x, y=alt.Y("low:Q", title="actual next-day return, %"), y2="high:Q")
     point = base.mark_point(color=BLUE, filled=True).encode(
-        x=x, y="actual:Q", tooltip=["predicted:Q", "actual:Q", "number:Q"]
+        x=x,
+        y="actual:Q",
+        tooltip=[
+            alt.Tooltip("predicted:Q", title="mean predicted, %", format=".2f"),
+            alt.Tooltip("actual:Q", title="mean actual, %", format=".2f"),
+            alt.Tooltip("number:Q", title="forecasts"),
+        ],
     )
     ends = [min(each.predicted for each in bins), max(each.predicted for each in bins)]
     diagonal = (

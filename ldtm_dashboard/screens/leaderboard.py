@@ -62,8 +62,9 @@ def universe(board: BoardView) -> None:
         word = parts.beside_no_change(value)
         column.metric(f"{name} error", parts.ratio(value), word, delta_color="off", delta_arrow="off")
     st.caption(
-        f"{figures['num_filled']:,} filled forecasts of {figures['first_run_date']} to {figures['last_run_date']}. "
-        "Errors are mean absolute errors divided by those of forecasting no change: below 1 is better."
+        f"{figures['num_filled']:,} filled forecasts of the run dates {figures['first_run_date']} to "
+        f"{figures['last_run_date']}. Errors are mean absolute errors divided by those of forecasting no change: below "
+        "1 is better."
     )
     ranked = board.tickers["accuracy"].count()
     st.markdown(
@@ -94,8 +95,10 @@ def ranks(event: int, board: BoardView, asked: BoardFilter) -> None:
         .alias("ranks")
     )
     st.caption(
-        "Rank: by the lower end of the accuracy's interval. Ranks 95%: simultaneous 95% confidence intervals of the "
-        "ranks by accuracy. Click a heading to sort."
+        "Tickers are ranked by the lower end of the 95% interval of their direction accuracy (Right). Ranks 95%: "
+        "simultaneous 95% confidence intervals of the ranks by accuracy. Calls: forecasts that named a direction. "
+        "Coverage: their share of the filled forecasts. ×: error divided by that of forecasting no change; below 1 is "
+        "better. Click a heading to sort."
     )
     columns = {
         "ticker": parts.text("Ticker", pinned=True),
@@ -106,7 +109,7 @@ def ranks(event: int, board: BoardView, asked: BoardFilter) -> None:
         "accuracy_high": parts.percent("95% to"),
         "num_directional": parts.number("Calls", "%d"),
         "coverage": parts.percent("Coverage"),
-        "next_day_ratio": parts.number("Next day ×", "%.3f", help="error / error of no change; below 1 is better"),
+        "next_day_ratio": parts.number("Next day ×", "%.3f", help="error / error of forecasting no change"),
         "next_monday_ratio": parts.number("Monday ×", "%.3f"),
         "one_month_ratio": parts.number("Month ×", "%.3f"),
         "status": parts.text("Status"),

@@ -11,7 +11,10 @@ def page() -> None:
     event = views.newest_event()
     found = views.all_models(event)
     if found.is_empty():
-        st.info("No model was trained yet. `ldtm bootstrap` or `ldtm train` trains and judges.", icon=":material/info:")
+        st.info(
+            "No model was trained yet. `ldtm bootstrap` or `ldtm train` trains and judges models.",
+            icon=":material/info:",
+        )
         return
     active = found["active"].count()
     passed = int((found["gate"] == "✓ passed").sum())
@@ -27,9 +30,9 @@ def page() -> None:
     ):
         column.metric(name, value)
     st.caption(
-        "Figures of the newest backtest. Right: directions with their 95% interval. ×: error divided by that of no "
-        "change, below 1 is better. Coin: the chance that a coin with as many calls passes the rule of direction "
-        "accuracy."
+        "Figures of the newest backtest. Right: share of the calls that named the right direction, with its 95% "
+        "interval. Calls: forecasts that named a direction. ×: error divided by that of forecasting no change; below 1 "
+        "is better. Coin: the chance that a coin with as many calls passes the rule of direction accuracy."
     )
     columns = {
         "ticker": parts.text("Ticker", pinned=True),

@@ -24,7 +24,9 @@ def page() -> None:
     schedules(dagster)
     st.header("Daily runs")
     if found.daily_runs.is_empty():
-        st.info("No daily run was attempted yet: `ldtm up` starts them, `ldtm run` starts one now.")
+        st.info(
+            "No daily run has been attempted yet. `ldtm up` starts them after each close, `ldtm run` starts one now."
+        )
     else:
         runs(found)
     st.header("Pending partitions")
@@ -48,7 +50,9 @@ def freshness(found: OperationsView) -> None:
     columns[1].metric("Live rows", f"{newest.num_live}")
     columns[2].metric("Actuals not filled", f"{len(newest.unfilled)}")
     columns[3].metric("Without active model", f"{found.num_without_model} of {found.num_in_universe}")
-    st.caption(f"Deadline {parts.moment(newest.deadline)}; as of {parts.moment(newest.moment)}.")
+    st.caption(
+        f"Deadline: {parts.moment(newest.deadline)}, the open of the next session. As of {parts.moment(newest.moment)}."
+    )
 
 
 def schedules(dagster: DagsterView | None) -> None:
@@ -69,7 +73,7 @@ def schedules(dagster: DagsterView | None) -> None:
     )
     columns[2].metric("Queued runs", state.num_queued)
     if state.silent:
-        st.markdown(f"No heartbeat of {', '.join(state.silent)}: `ldtm up` starts them.")
+        st.markdown(f"Without a recent heartbeat: the daemons of {', '.join(state.silent)}. `ldtm up` starts them.")
     ticks = "\n".join(f"- {tick.schedule}: {parts.moment(tick.at)}" for tick in state.next_ticks)
     st.markdown(f"Next runs:\n{ticks}" if ticks else "No schedule is on: set `automation.enabled = true`.")
     st.markdown(f"[Schedules and sensors in Dagster]({ui}{automation_link()})")
@@ -92,9 +96,9 @@ def runs(found: OperationsView) -> None:
     titles = {
         "session": "Session",
         "done": "Tickers done",
-        "num_attempts": "Most attempts",
+        "num_attempts": "Attempts, at most",
         "first_attempt_at": "First attempt (UTC)",
-        "done_at": "Last done (UTC)",
+        "done_at": "Last ticker done (UTC)",
         "why": "Reasons for tickers not done",
     }
     parts.small_table(frame, titles)
@@ -105,7 +109,7 @@ def partitions(found: OperationsView) -> None:
     shown = {
         "session": st.column_config.DateColumn("Session", pinned=True),
         "ticker": parts.text("Ticker"),
-        "lacks": parts.text("Lacks"),
+        "lacks": parts.text("Missing"),
         "num_attempts": parts.number("Attempts", "%d"),
         "deadline": parts.utc("Deadline"),
         "reason": parts.text("Reason"),
@@ -121,7 +125,7 @@ def alerts(found: OperationsView) -> None:
         "severity": "Severity",
         "session": "Session",
         "subject": "Subject",
-        "summary": "What",
+        "summary": "Summary",
         "since": "Since (UTC)",
         "link": "Dagster",
     }

@@ -23,10 +23,14 @@ MARKS = re.compile(r"([\\`*_{}\[\]()<>#+.!|~$:-])")
 def choose_rows(kinds: Sequence[RowKind], preferred: RowKind) -> RowKind:
     """A choice among live rows, late rows and simulations."""
     names = {kind.name: kind for kind in kinds}
-    chosen = st.selectbox("Rows", list(names), index=list(kinds).index(preferred), help="Only live rows count.")
+    chosen = st.selectbox(
+        "Rows", list(names), index=list(kinds).index(preferred), help="Only live rows count as the track record."
+    )
     rows = names[chosen]
     if rows.kind == "simulated":
-        st.caption("Simulated rows were made after the fact, with models trained before each date: they are not live.")
+        st.caption(
+            "Simulated rows were recorded after the fact, by models trained before each run date. They are not live."
+        )
     return rows
 
 

@@ -18,7 +18,8 @@ def page() -> None:
     kinds, _, tickers = views.choices(event)
     if not tickers:
         st.info(
-            "No ticker has a row. `ldtm bootstrap` loads bars, trains and simulates; then a ticker is in service.",
+            "No ticker has a row yet. `ldtm bootstrap` loads bars, trains models and simulates past sessions; then "
+            "tickers are in service.",
             icon=":material/info:",
         )
         return
@@ -49,8 +50,8 @@ def prices(found: TickerView, horizon: str, drawn: views.TickerCharts) -> None:
         )
         return
     st.caption(
-        "Hollow candles rose, filled ones fell. A diamond is a forecast at its target session, its line the 80% "
-        "interval. Prices are on today's basis; a dotted vertical line is a split."
+        "Hollow candles rose, filled ones fell. A diamond is a forecast at its target session, and its line is the "
+        "80% interval. All prices are adjusted for the splits up to today; a dotted vertical line is a split."
     )
     parts.chart(drawn.candles)
     for session, ratio, recorded_at in found.splits.iter_rows():
@@ -66,14 +67,20 @@ def judgement(drawn: views.TickerCharts) -> None:
             st.info("No forecast of this horizon has been filled in the span; choose other rows or a longer span.")
         else:
             parts.chart(drawn.errors)
-            st.caption("Mean over up to 30 forecasts. The dashed line is forecasting no change.")
+            st.caption(
+                "Each point is the mean over the last 30 filled forecasts, or over fewer at the beginning. The "
+                "dashed line is forecasting no change."
+            )
     with right:
         st.header("Calibration, next day")
         if drawn.calibration is None:
             st.info("No next-day forecast has been filled in the span.")
         else:
             parts.chart(drawn.calibration)
-            st.caption("Larger forecasts should mean larger returns, with points on the dashed diagonal.")
+            st.caption(
+                "Larger forecasts should come with larger returns. Each point is the mean of a group of forecasts; "
+                "exact forecasts would lie on the dashed diagonal."
+            )
 
 
 def models(found: TickerView) -> None:

@@ -7,6 +7,7 @@ from ldtm_dashboard import views
 from ldtm_dashboard.frames.tonight import ABSTAINED, Tonight
 from ldtm_dashboard.screens import parts
 from ldtm_lib.alerts.alert import partition_link
+from ldtm_lib.wording import counted
 
 
 def page() -> None:
@@ -14,8 +15,8 @@ def page() -> None:
     found = views.newest_forecasts(views.newest_event())
     if found is None:
         st.info(
-            "No forecast is on record. `ldtm bootstrap` loads bars, trains and simulates; `ldtm up` starts the daily "
-            "runs, which record forecasts after each close.",
+            "No forecast is on record. `ldtm bootstrap` loads bars, trains models and simulates past sessions; `ldtm "
+            "up` starts the daily runs, which record forecasts after each close.",
             icon=":material/info:",
         )
         return
@@ -25,7 +26,8 @@ def page() -> None:
     for column, (word, count) in zip(st.columns(len(found.counts)), found.counts.items(), strict=True):
         column.metric(word, count)
     st.caption(
-        "A price is shown with the ends of its 80% interval; a forecast of no change is the close. Blank: no interval."
+        "Next to each price are the ends of its 80% interval, blank without one. Change: the next-day price relative "
+        "to the close. A forecast of no change would equal the close."
     )
     prices = {
         "ticker": parts.text("Ticker", pinned=True),
@@ -67,4 +69,4 @@ def _in_time(found: Tonight) -> str:
         return "**Simulated rows:** they were made after the fact, and none of them counts as live."
     if not found.num_late:
         return "Every row was recorded in time."
-    return f"**{found.num_late} rows were late** and do not count as live."
+    return f"Recorded after the deadline: **{counted(found.num_late, 'row')}**. Late rows do not count as live."

@@ -28,7 +28,7 @@ def accuracy_over_time(
     chart = _DatedChart(title, "run date", "directions right, %")
     lows = [np.nan if low is None else 100 * low for low, _ in interval]
     highs = [np.nan if high is None else 100 * high for _, high in interval]
-    chart.band(run_dates, lows, highs, label="95% interval, by day")
+    chart.band(run_dates, lows, highs, label="95% interval, days as clusters")
     chart.line(run_dates, [100 * share for share in accuracy], colour=BLUE, width=1.7, label="all tickers, 30 sessions")
     chart.level(COIN, label="50%, a coin")
     return chart.png()
