@@ -1,10 +1,11 @@
-"""Forecast a ticker's three prices from its daily bars with a file that LDTM exported; needs numpy and onnxruntime.
+"""Forecast a ticker's three prices from its daily bars with an ONNX file of LDTM; needs numpy and onnxruntime.
 
     python serve_onnx.py AAPL.onnx AAPL.csv
+    python serve_onnx.py universe.onnx AAPL.csv AAPL
 
-The CSV has the columns date,open,high,low,close,volume, with the oldest bar first. Prices are adjusted for splits, and
-the newest 30 bars have no missing session. With 280 bars the result equals the forecast of LDTM; with fewer bars the
-RSI differs. The program needs at least 49 bars.
+The CSV has the columns date,open,high,low,close,volume, with the oldest bar first. Prices must be adjusted for splits,
+and the newest 30 bars must be those of 30 consecutive sessions. With 280 bars the result equals the forecast of LDTM;
+with fewer bars the RSI differs. The program needs at least 49 bars.
 """
 
 import json

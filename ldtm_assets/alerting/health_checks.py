@@ -47,7 +47,7 @@ class LastProject:
 def check_configuration(not_opened: str | None, refused: Sequence[str]) -> AlertChanges:
     """Check the configuration and the channel addresses."""
     found = [
-        (CONFIGURATION, "the configuration", not_opened and f"{not_opened}; alerts continue with the previous one"),
+        (CONFIGURATION, "the configuration", not_opened and f"{not_opened}; alerts use the last valid configuration"),
         (ADDRESSES, ALERT_VARIABLE, "; ".join(refused)),
     ]
     return AlertChanges(
