@@ -41,7 +41,7 @@ def export_sensor(
         job_name=EXPORT_JOB,
         minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED,
-        description="Exports the active models whose version has changed since their last export.",
+        description="Exports the active models without a valid export, as after a promotion or a loss of files.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         polled = poll(project, settings, clock, lambda conn, opened, _: active_files(conn, opened.settings.tickers))
