@@ -54,7 +54,7 @@ def stack(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     text = (REPOSITORY / "demo.toml").read_text()
     for old, new in (
         ('tickers = ["AAPL", "FB", "GOOG", "IBM", "MSFT"]', f'tickers = ["{TICKERS[0]}", "{TICKERS[1]}"]'),
-        ("max_epochs = 7 ", "max_epochs = 12 "),
+        ("max_epochs = 7\n", "max_epochs = 12\n"),
         ('kind = "sample" ', 'kind = "files"\nfolder = "bars"\nbasis = "adjusted" '),
         ("[training]", "[architecture]\nhidden = 16\n\n[training]"),
     ):
