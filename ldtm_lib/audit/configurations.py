@@ -1,4 +1,4 @@
-"""Configurations of the chain: the universe and settings in force at each event, and contradictions to them."""
+"""Configurations of the chain: the universe and settings in force at each event, and contradictions in the ledger."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -60,9 +60,9 @@ def changes(before: Configuration | None, after: Configuration) -> list[str]:
     if added := [ticker for ticker in after.tickers if ticker not in before.tickers]:
         found.append(f"added {', '.join(added)}")
     if removed := [ticker for ticker in before.tickers if ticker not in after.tickers]:
-        found.append(f"removed {', '.join(removed)}, not in service yet")
+        found.append(f"removed {', '.join(removed)}, which had not entered service")
     left, had_left = after.left, before.left
-    found += [f"{ticker} leaves from {day} on" for ticker, day in left.items() if had_left.get(ticker) != day]
+    found += [f"{ticker} leaves the universe on {day}" for ticker, day in left.items() if had_left.get(ticker) != day]
     found += [f"{ticker} is back" for ticker in had_left if ticker not in left]
     old, new = _settings(before), _settings(after)
     found += [
@@ -114,11 +114,11 @@ def missing_rows(
     calendar: Calendar,
     sealed_at: datetime,
 ) -> list[str]:
-    """Notes about tickers without a row of a session, although they were in service and in the universe.
+    """Notes about tickers that lack the row of a session on which they were in service and in the universe.
 
     The search covers sessions whose forecasts became due between the first configuration and `sealed_at`, the time of
-    the newest seal. A ticker that leaves the universe needs no row from the day on that the newest configuration gives;
-    a note names each ticker whose departure was recorded after the fact.
+    the newest seal. A ticker that leaves the universe needs no row on and after the day that the newest configuration
+    gives; a note names each ticker whose departure was recorded after the fact.
     """
     if not in_force:
         return []
@@ -137,7 +137,7 @@ def missing_rows(
 
 
 def _due(calendar: Calendar, moment: datetime) -> date:
-    """The newest session whose forecasts had to be on record at a moment, since the next session had opened."""
+    """The newest session whose forecasts had to be on record by a moment, because the next session had opened."""
     closed = calendar.last_closed(moment)
     return closed if moment >= calendar.opens_at(calendar.offset(closed, 1)) else calendar.offset(closed, -1)
 
@@ -148,7 +148,7 @@ def _late_departures(in_force: Sequence[Configuration], calendar: Calendar) -> l
     for before, each in pairwise(in_force):
         closed = calendar.last_closed(each.recorded_at)
         notes += [
-            f"{ticker} left the universe from {day} on, recorded at {each.recorded_at:%Y-%m-%d %H:%M} UTC, after "
+            f"{ticker} left the universe on {day}, recorded at {each.recorded_at:%Y-%m-%d %H:%M} UTC, after "
             f"session {closed} had closed"
             for ticker, day in each.left.items()
             if day <= closed and before.left.get(ticker) != day

@@ -53,8 +53,8 @@ def test_only_a_change_is_recorded_and_every_change_is(configured: Record, setti
     assert len(configurations(conn)) == 1, "nothing that forecasts depend on is another one"
     steps = [
         (settings.replace(tickers=(*settings.tickers, "NVDA")), ["added NVDA"]),
-        (settings, ["removed NVDA, not in service yet"]),
-        (settings.replace(retired={"GOOG": LAST}), [f"GOOG leaves from {LAST} on"]),
+        (settings, ["removed NVDA, which had not entered service"]),
+        (settings.replace(retired={"GOOG": LAST}), [f"GOOG leaves the universe on {LAST}"]),
         (settings, ["GOOG is back"]),
         (settings.replace(gate=settings.gate.replace(min_folds=9)), ["gate.min_folds 2 -> 9"]),
         (settings.replace(tickers=settings.tickers[::-1]), ["gate.min_folds 9 -> 2"]),
@@ -145,7 +145,7 @@ def test_a_departure_that_was_recorded_after_the_fact_is_noted(configured: Recor
     record_configuration(configured.conn, settings.replace(retired={"IBM": date(2026, 3, 2)}))
     configured.conn.commit()
     (note,) = configured.verify().notes
-    assert note.startswith("IBM left the universe from 2026-03-02 on, recorded at ")
+    assert note.startswith("IBM left the universe on 2026-03-02, recorded at ")
     assert note.endswith(" had closed")
     ahead = configured.calendar.offset(configured.calendar.days[-1].item(), 0)
     record_configuration(configured.conn, settings.replace(retired={"IBM": date(2026, 3, 2), "FB": ahead}))

@@ -160,7 +160,7 @@ def test_changes_of_universe_and_settings_are_listed_and_a_file_without_a_ticker
     conn.commit()
     listed = shell.run("audit", "configurations").stdout
     assert "2 tickers, settings " in listed
-    assert "MSFT leaves from 2013-01-02 on" in listed
+    assert "MSFT leaves the universe on 2013-01-02" in listed
     assert "gate.min_folds 2 -> 3" in listed
     shell.compare("audit-configurations", print_configurations, configurations(conn))
     assert [each["configuration_id"] for each in json.loads(shell.run("audit", "configurations", "--json").stdout)] == [
@@ -171,7 +171,7 @@ def test_changes_of_universe_and_settings_are_listed_and_a_file_without_a_ticker
     verified = shell.run("audit", "verify").stdout
     assert f"{installation_id(conn)}" in verified
     assert "2 tickers, settings " in verified
-    assert "MSFT left the universe from 2013-01-02 on, recorded at " in verified
+    assert "MSFT left the universe on 2013-01-02, recorded at " in verified
     shell.compare_verification("audit-verify-universe", calendar)
 
     file.write_text('tickers = ["MSFT"]\n')
