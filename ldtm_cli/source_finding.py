@@ -25,7 +25,10 @@ NUM_SHOWN = 5
 
 
 def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
-    """Check the coverage of the tickers without reading bars, the logon for `ib`, or one request to a web service."""
+    """Check the source: the logon for `ib`, one request for a web service, otherwise the coverage of the tickers.
+
+    Coverage is checked without reading bars.
+    """
     if settings.source.kind == "ib":
         return _interactive_brokers(settings.ib, environ)
     tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
@@ -43,8 +46,8 @@ def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
         return Finding(what="source", level="warn" if coverage.unreadable else "ok", found=found, remedy=unread)
     lacking = named(coverage.lacking, NUM_SHOWN)
     if coverage.num_shared_files:
-        shared = counted(coverage.num_shared_files, "file that names tickers", "files that name tickers")
-        found += f" by the name of a file; {lacking} may be in {shared}"
+        shared = counted(coverage.num_shared_files, "file with a ticker column", "files with a ticker column")
+        found += f"; no readable file is named after {lacking}, but {shared} may hold their bars"
         return Finding(what="source", level="ok", found=found)
     remedy = "add a file named after each, such as AAPL.csv; " if source.name == "files" else ""
     return Finding(

@@ -338,7 +338,9 @@ def test_tickers_without_a_file_are_counted_and_the_first_are_named(tmp_path: Pa
     (tmp_path / "bars" / "all.csv").write_text("ticker,date,open,high,low,close,volume\nC,2024-01-29,1,1,1,1,1\n")
     source = findings_of(config)["source"]
     assert source.level == "ok"
-    assert source.found.endswith("by the name of a file; C, D, E, F may be in 1 file that names tickers")
+    assert source.found.endswith(
+        "; no readable file is named after C, D, E, F, but 1 file with a ticker column may hold their bars"
+    )
 
 
 def test_a_file_that_cannot_be_read_is_not_counted_and_named(tmp_path: Path) -> None:
