@@ -1,6 +1,6 @@
-"""The splits of one ticker's bars according to a source: the statement that counts, and contradictions to it.
+"""The splits of one ticker's bars according to a source: the evidence that takes precedence, and contradictions.
 
-Lines of splits.csv take precedence over a column of split ratios, and this over jumps of the adjusted close. Declared
+Lines of splits.csv take precedence over a column of split ratios, and both over jumps of the adjusted close. Declared
 splits are used unchanged; an adjusted close shows a split only if it moves by exactly a split ratio.
 """
 
@@ -28,11 +28,12 @@ from ldtm_lib.prices.splits import Split
 from ldtm_lib.settings import PriceBasis
 
 LEAST_JUMP = 0.1
-"""A smaller move of close over adjusted close is a dividend."""
+"""Smallest relative move of close / adj_close that may be a split; a smaller one is a dividend."""
 SESSIONS_AROUND = 5
-"""Sessions before and after a declared split in which its jump of the raw prices is looked for."""
+"""Number of sessions before and after a declared split that are searched for its jump in the raw prices."""
 JUMP_TOLERANCE = 0.15
-"""Largest relative distance of prices on another session from a split that is taken to be dated wrongly."""
+"""Largest relative difference between the ratio of a declared split and a price move on another session for which the
+split is taken to have a wrong date."""
 LARGEST_MOVE_BESIDE = 1.4
 """Largest factor, either way, by which the market may move on the session of a split."""
 
@@ -51,8 +52,8 @@ def splits_of_bars(read: pl.DataFrame, basis: PriceBasis, declared: Sequence[Spl
     """The splits of one ticker's bars, sorted by session; `declared` are its lines of splits.csv.
 
     `read` has the columns of BAR_SCHEMA, `place`, and where the source has them `split_ratio` and `adj_close`. Raises
-    MalformedFile for a column of ratios that cannot be those of splits, for a declared split of raw bars whose jump
-    is on another session, and for an adjusted close that is too coarse to tell a ratio.
+    MalformedFile for a column of ratios that cannot be those of splits, for a declared split whose jump the raw bars
+    do not have on its session, and for an adjusted close that is too coarse to tell a ratio.
     """
     ticker = read["ticker"][0]
     in_column = _splits_in_column(ticker, read) if "split_ratio" in read.columns else ()
@@ -74,7 +75,7 @@ def splits_of_bars(read: pl.DataFrame, basis: PriceBasis, declared: Sequence[Spl
 
 
 def splits_from_adjusted_close(bars: pl.DataFrame) -> SplitEvidence:
-    """The splits of raw bars by the jumps of close / adj_close.
+    """The splits of raw bars, inferred from the jumps of close / adj_close.
 
     `bars` has the columns ticker, session, close (raw) and adj_close. A dividend moves the quotient by its yield, a
     split by its ratio; a larger move that is not a split ratio is noted. Raises MalformedFile if the decimals of
@@ -115,8 +116,8 @@ def _splits_in_column(ticker: str, read: pl.DataFrame) -> tuple[Split, ...]:
     wrong = stated.filter(~ratio.is_between(1 / MOST_SPLIT_RATIO, MOST_SPLIT_RATIO))
     for row in wrong.head(1).iter_rows(named=True):
         raise MalformedFile(
-            f"{row['place']}, {row['line']} has a split ratio of {row['split_ratio']:g}; write new shares for one old, "
-            f"or 0 for no split"
+            f"{row['place']}, {row['line']} has a split ratio of {row['split_ratio']:g}; write the number of new "
+            "shares per old share, or 0 for no split"
         )
     return tuple(
         Split(ticker=ticker, session=session, ratio=value)
@@ -125,7 +126,7 @@ def _splits_in_column(ticker: str, read: pl.DataFrame) -> tuple[Split, ...]:
 
 
 def _require_jumps(read: pl.DataFrame, splits: Sequence[Split]) -> None:
-    """Raise MalformedFile for a declared split that raw prices, which must jump by it, do not show on its session."""
+    """Raise MalformedFile if the raw prices do not jump by the ratio of a large declared split on its session."""
     sessions, close = read["session"].to_list(), read["close"].to_numpy()
     moves = np.ones(len(close))
     moves[1:] = close[:-1] / close[1:]
@@ -152,11 +153,11 @@ def _require_jumps(read: pl.DataFrame, splits: Sequence[Split]) -> None:
 
 
 def _contradictions(declared: Sequence[Split], in_column: Sequence[Split]) -> tuple[str, ...]:
-    """Notes on splits of the column to which splits.csv gives another ratio, or which it does not have."""
+    """Notes on splits in the column that splits.csv lacks or has with another ratio."""
     ratios = {split.session: split.ratio for split in declared}
     return tuple(
         f"{split.ticker}: the column of splits has {split.ratio:g} for 1 on {split.session}, and {SPLITS_FILE}, which "
-        f"counts, has {'none' if split.session not in ratios else f'{ratios[split.session]:g} for 1'} there"
+        f"takes precedence, has {'none' if split.session not in ratios else f'{ratios[split.session]:g} for 1'} there"
         for split in in_column
         if not is_same_ratio(ratios.get(split.session, 0), split.ratio, SAME_RATIO)
     )

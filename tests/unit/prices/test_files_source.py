@@ -646,7 +646,7 @@ def test_a_column_of_splits_counts_before_the_adjusted_close(tmp_path: Path, nam
     delivery = FilesSource(tmp_path, basis).fetch(["NVDA"], *EVER)
     assert delivery.splits[0].ratio == 8
     assert (
-        "NVDA: the column of splits has 10 for 1 on 2024-06-10, and splits.csv, which counts, has 8 for 1"
+        "NVDA: the column of splits has 10 for 1 on 2024-06-10, and splits.csv, which takes precedence, has 8 for 1"
         in delivery.notes[0]
     )
 
@@ -654,7 +654,7 @@ def test_a_column_of_splits_counts_before_the_adjusted_close(tmp_path: Path, nam
 def test_a_negative_ratio_in_a_column_of_splits_fails_its_ticker(tmp_path: Path) -> None:
     write(tmp_path, "NVDA.csv", "date,open,high,low,close,volume,Stock Splits\n2024-06-10,121,121,121,121,5,-2\n")
     failure = str(FilesSource(tmp_path, "raw").fetch(["NVDA"], *EVER).failures["NVDA"])
-    assert failure.startswith("NVDA.csv, line 2 has a split ratio of -2; write new shares for one old")
+    assert failure.startswith("NVDA.csv, line 2 has a split ratio of -2; write the number of new shares per old share")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
