@@ -25,7 +25,7 @@ WIDTH, LABEL = 80, 7
 NUM_SHOWN = 6
 """Lines of a list that fit on the screen."""
 LINES_OF_ITEM = 6
-"""Lines of one thing to look at: enough for its remedy, which comes last."""
+"""Most lines of one item that needs attention; enough to show the remedy, which comes last."""
 MIB, GIB = 2**20, 2**30
 
 
@@ -165,7 +165,7 @@ def _dagster_lines(found: "DagsterStatus | None", ui_url: str | None) -> Iterato
 def _next(found: "DagsterStatus") -> Iterator[str]:
     if not found.has_reported:
         yield (
-            "known about half a minute after the start, when the sensors have reported"
+            "shown about half a minute after the start, once the sensors have reported"
             if found.is_alive
             else "nothing: `ldtm up` starts Dagster"
         )

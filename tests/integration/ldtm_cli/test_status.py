@@ -622,7 +622,7 @@ def test_what_the_daemon_does_not_have_is_not_listed(
     screen = installation.read_status()
     assert screen.dagster is not None
     assert (screen.dagster.has_reported, screen.dagster.next_ticks, screen.dagster.stopped) == (False, (), ())
-    assert "known about half a minute after the start, when the sensors have reported" in flat(screen)
+    assert "shown about half a minute after the start, once the sensors have reported" in flat(screen)
 
 
 def test_other_code_than_the_loaded_one_is_reported(

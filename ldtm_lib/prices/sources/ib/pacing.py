@@ -1,7 +1,8 @@
-"""IB's pacing rules for requests, kept by waiting.
+"""Waits that keep requests within the pacing rules of Interactive Brokers (IB).
 
-No identical request within 15 seconds (https://interactivebrokers.github.io/tws-api/historical_limitations.html); for
-daily bars any number of other requests, 50 of them open at once. After a pacing violation all requests wait.
+IB accepts no identical request within 15 seconds
+(https://interactivebrokers.github.io/tws-api/historical_limitations.html). For daily bars it accepts any number of
+other requests, at most 50 of them open at once. After a pacing violation all requests wait.
 """
 
 import asyncio
@@ -20,10 +21,10 @@ class Patience:
     slow_down: float = 15.0
     connect: float = 1.0
     first_connection: float = 60.0
-    """Longest wait for a TWS that does not run when a fetch begins: Gateway restarts every day."""
+    """Longest wait for a TWS that is not running when a fetch begins: Gateway restarts every day."""
     longest: float = 60.0
     unreachable: float = 60.0
-    """Time for which later fetches do not wait for IB again after one that found no connection to it."""
+    """After a fetch that found no connection to IB, later fetches fail at once for this time."""
 
     def after(self, first: float, num_failures: int) -> float:
         """The wait after a number of failures in a row; `first` is the wait after the first one."""
@@ -41,7 +42,7 @@ class Pacer:
         self._unreachable: tuple[float, SourceError] | None = None
 
     async def wait_for_turn(self, request: Hashable) -> None:
-        """Wait until a request that may be identical to an earlier one may be sent."""
+        """Wait until `patience.identical` seconds have passed since the last identical request ended."""
         if (ended := self._ended.get(request)) is not None:
             await asyncio.sleep(ended + self.patience.identical - time.monotonic())
 
@@ -51,7 +52,7 @@ class Pacer:
             await asyncio.sleep(seconds)
 
     def note_end(self, request: Hashable) -> None:
-        """Record the end of a request: it arrived at TWS before that, so the wait for an identical one begins now."""
+        """Record the end of a request. The wait before an identical one begins now: TWS received this one no later."""
         now = time.monotonic()
         self._ended = {key: at for key, at in self._ended.items() if now - at < self.patience.identical}
         self._ended[request] = now
@@ -64,7 +65,7 @@ class Pacer:
             self._held_until = now + self.patience.after(self.patience.slow_down, self._num_violations)
 
     def note_answer(self) -> None:
-        """IB answers: the next violation waits as briefly as the first one."""
+        """Record an answer of IB. Outside of a hold, it makes the next violation wait as briefly as the first one."""
         if time.monotonic() >= self._held_until:
             self._num_violations = 0
 
