@@ -50,10 +50,10 @@ class BootstrapConfig(dg.Config):
 
     sessions: int = Field(
         default=DEFAULT_SESSIONS,
-        description="Number of past sessions to simulate; the last one is the newest session that has bars.",
+        description="Past sessions to simulate, ending with the newest one that has bars.",
     )
     retrain_every: int = Field(
-        default=DEFAULT_RETRAIN_EVERY, description="Number of sessions between two trainings in the simulation."
+        default=DEFAULT_RETRAIN_EVERY, description="Sessions between two trainings in the simulation."
     )
     device: str = Field(
         default="auto",
@@ -65,8 +65,8 @@ class BootstrapConfig(dg.Config):
 @dg.op(
     out=dg.Out(dg.Nothing),
     pool=GPU_POOL,
-    description="Loads price histories, simulates past sessions, trains on bars up to today, applies the gate, seals "
-    "the record.",
+    description="Loads price histories, simulates past sessions, trains on bars up to today, applies the gate, and "
+    "seals the record.",
 )
 def bootstrap(
     context: dg.OpExecutionContext,
@@ -180,7 +180,7 @@ class Bootstrap:
                 self._context.log.info(line)
 
     def _fill(self, last: date, tickers: Sequence[str]) -> None:
-        """Fill the actuals of sessions up to `last`; the intervals of later blocks follow from them."""
+        """Fill the actuals of sessions up to `last`; the intervals of later blocks are computed from them."""
         with self._project.database.transaction() as conn:
             report = fill(conn, as_of=last, config=self._project.settings.ledger, tickers=tickers)
         if report.num_filled:

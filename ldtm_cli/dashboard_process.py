@@ -19,7 +19,8 @@ PID_FILE = "dashboard.pid"
 ANSWER_TIMEOUT_SECONDS = 60
 ANSWER_SECONDS = 5.0
 STOP_SECONDS = 2.0
-"""Time before SIGKILL: after SIGTERM it waits until open pages in browsers are closed; it has no state to lose."""
+"""Time from SIGTERM to SIGKILL. After SIGTERM the dashboard waits until all open browser pages are closed; it has no
+state that SIGKILL could lose."""
 
 
 class DashboardFailed(LdtmError):
@@ -45,9 +46,9 @@ def dashboard_address(port: int) -> str:
 
 
 def run_dashboard(config: Path, port: int, *, host: str = LOOPBACK) -> None:
-    """Replace this process by the dashboard.
+    """Replace this process with the dashboard.
 
-    Raises MissingExtra if Streamlit is missing, and ConfigurationError if there is no role that only reads.
+    Raises MissingExtra if Streamlit is missing, and ConfigurationError if no role that only reads is configured.
     """
     require_extra()
     environment = reading_environment(config, reader_url(config, os.environ))
@@ -56,9 +57,10 @@ def run_dashboard(config: Path, port: int, *, host: str = LOOPBACK) -> None:
 
 
 def start_dashboard(project: Project) -> RunningDashboard:
-    """Start the dashboard in the background, or find the one that runs; returns it once it answers.
+    """Start the dashboard in the background and return it once it answers, or return the one that already runs.
 
-    Raises MissingExtra, ConfigurationError, and DashboardFailed with the end of its log.
+    Raises MissingExtra and ConfigurationError as `run_dashboard` does, and DashboardFailed, with the end of the log, if
+    the dashboard does not answer.
     """
     if running := running_dashboard(project.home):
         return running

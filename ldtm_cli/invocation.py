@@ -50,7 +50,7 @@ def print_json(value: object) -> None:
 
 
 def current_config() -> Path:
-    """The configuration file of this call; the demo's if it is the only one in the folder."""
+    """The configuration file of this call: the demo's if there is no universe.toml and `use_demo_if_alone` applies."""
     from ldtm_lib.project import DEFAULT_CONFIG, config_path
 
     if not Path(DEFAULT_CONFIG).exists():
@@ -78,9 +78,9 @@ def use_demo_if_alone() -> None:
 
 
 def ready_project(*, may_be_demo: bool = True) -> "Project":
-    """Return the project. Raises ConfigurationError if migrations are missing, or for another installation's database.
+    """Return the project; the demo's if only the demo exists, unless `may_be_demo` is false.
 
-    If only the demo exists, it is the demo's project, unless `may_be_demo` is false.
+    Raises ConfigurationError if migrations are missing or the database belongs to another installation.
     """
     from ldtm_lib.database.migrate import pending_migrations
     from ldtm_lib.project import open_project, require_own_database

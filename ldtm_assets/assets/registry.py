@@ -1,4 +1,4 @@
-"""The registry: the promotion of candidates to active models, and the reasons against the others."""
+"""The registry: the promotion of candidates to active models, and the reasons why others were refused."""
 
 from collections.abc import Sequence
 

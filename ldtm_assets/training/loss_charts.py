@@ -1,4 +1,4 @@
-"""Loss curves in the UI: charts of the losses on record, as metadata that shows a picture."""
+"""Loss curves in the UI: charts of the losses on record, as pictures in the metadata."""
 
 import dagster as dg
 
@@ -12,7 +12,7 @@ LOSSES = "losses by epoch"
 
 
 def picture_of_network(final: TrainingOutcome, walk: TrainingOutcome | None) -> dg.MetadataValue | None:
-    """A ticker's final network, with its backtest's folds behind it; None if no losses are on record."""
+    """Chart of a ticker's final network, with its backtest's folds behind it; None if no losses are on record."""
     curves = [curve_of(network) for network in final.networks]
     if not curves or curves[0] is None:
         return None
@@ -24,7 +24,7 @@ def picture_of_network(final: TrainingOutcome, walk: TrainingOutcome | None) -> 
 
 
 def picture_of_folds(walk: TrainingOutcome) -> dg.MetadataValue | None:
-    """The networks of a backtest's folds; None if no losses are on record."""
+    """Chart of the networks of a backtest's folds; None if no losses are on record."""
     curves = {n.fold: curve for n in walk.networks if n.fold is not None and (curve := curve_of(n)) is not None}
     if not curves:
         return None
@@ -34,7 +34,7 @@ def picture_of_folds(walk: TrainingOutcome) -> dg.MetadataValue | None:
 
 
 def picture_of_universe(report: TrainingReport) -> dg.MetadataValue:
-    """Every ticker's final network in one chart, those that failed by name."""
+    """One chart of every ticker's final network; tickers whose training failed are listed by name."""
     finals = report.of("checkpoint").values()
     failed = sorted({outcome.ticker for outcome in report.outcomes if outcome.status == "failed"})
     curves = {o.ticker: curve.validation for o in finals for n in o.networks if (curve := curve_of(n)) is not None}
@@ -45,7 +45,7 @@ def picture_of_universe(report: TrainingReport) -> dg.MetadataValue:
 
 
 def curve_of(network: TrainedNetwork) -> LossCurve | None:
-    """The losses of a network, where they are on record."""
+    """The losses of a network; None if they are not on record."""
     if network.training_losses is None or network.validation_losses is None:
         return None
     return LossCurve(

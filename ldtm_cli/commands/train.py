@@ -70,7 +70,7 @@ def train(
 
 
 def _last_session(project: "Project", asked: date | None) -> date:
-    """The last session whose bars are used; raises ConfigurationError for one that has not closed."""
+    """The last session whose bars are used; raises ConfigurationError if `asked` has not closed."""
     from ldtm_lib.database.clock import last_closed_session
     from ldtm_lib.sessions import exchange_calendar
 
@@ -84,7 +84,10 @@ def _last_session(project: "Project", asked: date | None) -> date:
 
 
 def _runs(project: "Project", tickers: list[str], day: date) -> "list[JobRun]":
-    """One run per contiguous range of tickers: Dagster would mark the tickers in a gap as failed with the run."""
+    """One run per contiguous range of tickers.
+
+    If a run over a range with gaps failed, Dagster would mark the tickers in the gaps as failed too.
+    """
     from ldtm_assets.automation.run_requests import contiguous
     from ldtm_assets.jobs import RETRAINING_JOB
     from ldtm_cli.runs import JobRun
@@ -103,7 +106,7 @@ def _runs(project: "Project", tickers: list[str], day: date) -> "list[JobRun]":
 
 
 def _newest_entries(project: "Project") -> "dict[str, RegistryEntry]":
-    """The entry of the registry for each ticker that was ever trained."""
+    """The registry entries by ticker, of all tickers that were ever trained or judged."""
     from ldtm_lib.registry.listing import list_registry
 
     with project.database.transaction() as conn:

@@ -1,4 +1,4 @@
-"""The seals of the record, where they are published, and the last verification."""
+"""The seals of the record, their publications, and the last verification."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,15 +47,18 @@ class RecordView:
     num_events: int
     num_unsealed: int
     seals: pl.DataFrame
-    """The newest ones first."""
+    """Newest first."""
     publications: tuple[str, ...]
-    """The places that seals are published in."""
+    """Names of the places in which seals are published."""
     published: str
-    """State of the newest seals in the file of seals, in a sentence."""
+    """A sentence about the file of seals: whether it holds the newest seals, and whether they equal the database's."""
 
 
 def record_view(conn: Connection, project: Project) -> RecordView:
-    """The chain and its publications. The file of seals is compared with the newest seals; nothing is verified."""
+    """The chain and its publications.
+
+    The file of seals is only compared with the newest seals in the database; the chain itself is not verified.
+    """
     seals = read_frame(conn, query("dashboard.seals"), {"num_rows": NUM_SEALS}, SEALS)
     num_events = newest_event(conn) + 1
     sealed = 0 if seals.is_empty() else int(seals["first_event"][0] + seals["num_events"][0])
@@ -93,7 +96,7 @@ def _published(seals: pl.DataFrame, project: Project) -> str:
     except (PublicationFailed, LdtmError) as error:
         return f"{file.name} cannot be read: {error}"
     if not found:
-        return f"{file.name} holds no seal yet; a daily run ends with one, ldtm audit seal makes one now."
+        return f"{file.name} holds no seal yet; a daily run makes one at its end, and `ldtm audit seal` makes one now."
     own = {number: bytes.fromhex(sha256) for number, sha256 in zip(seals["seal_id"], seals["sha256"], strict=True)}
     oldest = min(own, default=0)
     newest = {number: sha256 for number, sha256 in found.items() if number >= oldest}
