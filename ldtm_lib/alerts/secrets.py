@@ -16,7 +16,7 @@ SECRETS = re.compile(r"URL|PASS|TOKEN|SECRET|ACCOUNT|KEY", re.IGNORECASE)
 OPEN_ADDRESS = re.compile(r"https?://[\w.-]+(:\d+)?/?")
 """An address without a secret part: a plain web page."""
 SHORTEST = 6
-"""Fewest characters of a secret value; a shorter one may be a word of any text."""
+"""Fewest characters of a secret value; a shorter one may be an ordinary word in any text."""
 SHORTEST_OF_ADDRESS = 3
 """Fewest characters of a password in an address."""
 SHORTEST_TOKEN, SHORTEST_WORDLIKE_TOKEN = 8, 12
@@ -36,7 +36,7 @@ def split_urls(text: str) -> list[str]:
 def without_secrets(text: str, environ: Mapping[str, str]) -> str:
     """Remove user and password of every address from a text, and every secret value of the environment.
 
-    Longer secrets are replaced first, and patterns that depend on their neighbours last.
+    Longer secrets are replaced first, and patterns that depend on the text around a secret last.
     """
     secrets = {secret for name, value in environ.items() for secret in _secrets_in(name, value)}
     for secret in sorted(secrets, key=lambda pattern: (pattern.startswith("(?<"), -len(pattern))):
@@ -45,9 +45,9 @@ def without_secrets(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _secrets_in(name: str, value: str) -> Iterator[str]:
-    """Patterns of a variable's value if it is secret, and of the secret parts of each address in it.
+    """Patterns for the value of a variable with a secret name, and for the secret parts of each address in it.
 
-    A user's name matches only as a word of its own: `postgres` is also part of words that are not secret.
+    A user name matches only as a word of its own: `postgres` is also part of words that are not secret.
     """
     if not SECRETS.search(name) or OPEN_ADDRESS.fullmatch(value):
         return
@@ -70,14 +70,14 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
 
 
 def _of_password(secret: str) -> str:
-    """A pattern that matches a password anywhere, and a short word only in the place of a password."""
+    """A pattern that matches a password anywhere, or, if it is a short word, only where a password stands."""
     if len(secret) >= SHORTEST or not secret.isalpha():
         return re.escape(secret)
     return rf"(?<=[Pp]assword[ =:]){re.escape(secret)}(?!\w)|(?<=:){re.escape(secret)}(?=@)"
 
 
 def _tokens_in(parts: SplitResult) -> Iterator[str]:
-    """Tokens in a channel address, which the URL that apprise requests contains as well.
+    """Tokens in a channel address; the URL that apprise requests contains them too.
 
     A part with a dot is a host name; every other part that is long enough counts as a token.
     """

@@ -1,7 +1,7 @@
 """Point-in-time check: find forecasts that used bars recorded after them, and stored windows with look-ahead.
 
-The check of recording times covers every row of a run date. The check of windows rebuilds each one, so it covers a
-sample.
+The check of recording times covers every row of a run date. The check of windows covers only a sample, because it
+rebuilds each window.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ class PointInTimeReport:
     num_rows: int
     """Rows of the run date, abstentions included; the recording times of each were checked."""
     num_sampled: int
-    """Number of these rows whose window was made again."""
+    """Number of these rows whose window was rebuilt."""
     findings: tuple[PointInTimeFinding, ...]
 
     @property
@@ -72,12 +72,12 @@ def check_point_in_time(
     seed: int,
     simulation_id: int = NO_SIMULATION,
 ) -> PointInTimeReport:
-    """Search the rows of a run date for bars that were recorded after them; writes nothing.
+    """Find the rows of a run date that used bars recorded after them; writes nothing.
 
-    For every row of the run date, the bars that it names must not have been recorded after it, and the newest of them
-    must be on record. For some rows of `tickers`, drawn by the seed among those that have a window, the window is made
-    again from only the bars recorded until `bars_recorded_until`, and must have the SHA-256 of the row. Later
-    corrections are not used and are not findings.
+    The bars that a row names must not have been recorded after the row, and the newest of them must be on record. For
+    `num_sampled` rows of `tickers` that have a window, drawn with `seed`, the window is rebuilt from only the bars
+    recorded until the row's `bars_recorded_until`, and must have the SHA-256 of the row. Later corrections of bars are
+    not used and are not findings.
     """
     asked = {"run_date": run_date, "simulation_id": simulation_id}
     rows = conn.execute(query("audit.bars_of_forecasts"), asked).fetchall()
@@ -102,9 +102,10 @@ def sampled_window_leaks(
     num_windows: int = SAMPLED_WINDOWS,
     build: Build = windows_of,
 ) -> dict[str, WindowLeaks]:
-    """Search the windows of a few tickers, as stored up to a session, for look-ahead.
+    """Search the windows of a few tickers, built from the stored bars up to a session, for look-ahead.
 
-    The session is the seed of the draw: a session always draws the same tickers. A ticker without bars is absent.
+    The session is the seed of the draw, so that a session always draws the same tickers. The result does not contain
+    tickers without bars.
     """
     drawn = np.random.default_rng(session.toordinal()).permutation(sorted(set(tickers)))[:num_sampled]
     bars = current_bars(conn, drawn.tolist(), last=session)

@@ -15,10 +15,11 @@ from ldtm_lib.settings import load_settings, read_settings
 
 
 def restore_target(archive: Archive, config: Path, environ: Mapping[str, str]) -> Project:
-    """The installation that an archive is to be restored into; the embedded server is started where it is the target.
+    """The installation that an archive is to be restored into; the embedded server is started if it is the target.
 
-    The configuration is the file `config` if it exists, otherwise that of the archive. Raises RestoreRefused for
-    schemas of other names and for the folder of another record, and ConfigurationError.
+    The configuration is the file `config` if it exists, otherwise that of the archive. Raises RestoreRefused if the
+    archive has unknown migrations or other names of schemas, or if the folder belongs to another record, and
+    ConfigurationError if the folder has a database other than the embedded one and LDTM_DATABASE_URL is not set.
     """
     manifest = archive.manifest
     require_known_migrations(manifest, {step.name: step.sha256 for step in migrations()}, str(archive.path))

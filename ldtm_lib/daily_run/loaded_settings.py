@@ -17,10 +17,10 @@ KEY = "settings/changed"
 
 
 def effective_settings(loaded: Settings, current: Settings) -> Settings | None:
-    """The settings with which runs are launched; None when a run would make other partitions than requested.
+    """The settings with which runs are launched; None if a run would make other partitions than requested.
 
-    That is the case when the file changes `partitions`, or the position of a ticker, since ranges of partitions depend
-    on it. Tickers added at the end are ignored until Dagster is restarted.
+    That is the case if the file changes `partitions` or the position of a ticker, since ranges of partitions depend on
+    both. Tickers added at the end are ignored until Dagster is restarted.
     """
     known = loaded.tickers
     if current.partitions != loaded.partitions or current.tickers[: len(known)] != known:
@@ -34,7 +34,7 @@ def effective_settings(loaded: Settings, current: Settings) -> Settings | None:
 
 
 def frozen_settings(settings: Settings) -> dict[str, str]:
-    """The settings that Dagster reads once, at its start, each as a text that differs where the setting does."""
+    """A hash of each setting that Dagster reads only once, at its start, by the name of the setting."""
     frozen = {
         "tickers": settings.tickers,
         "partitions": settings.partitions.model_dump(mode="json"),
@@ -63,7 +63,7 @@ def settings_changed(loaded: Settings, current: Settings) -> str | None:
 
 
 def check_settings(conn: Connection, loaded: Settings, current: Settings) -> str | None:
-    """Raise the alert that the file was changed, or resolve it when it is as it was; returns the changes in words."""
+    """Raise an alert if the file differs from the loaded settings, or resolve it otherwise; returns the changes."""
     changed = settings_changed(loaded, current)
     if changed is None:
         resolve_alerts(conn, [KEY])

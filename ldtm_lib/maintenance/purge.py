@@ -1,7 +1,7 @@
 """Purge of rows, of Dagster's runs and of their folders, in transactions of a bounded size.
 
 The log of a run is deleted first, the run itself much later. Dagster's UI derives the state of a partition from its
-newest events, and the state of a check from its newest evaluation: an old run that one of these belongs to stays,
+newest events, and the state of a check from its newest evaluation: an old run with such an event or evaluation is kept,
 without the rest of its events.
 """
 
@@ -20,7 +20,7 @@ from ldtm_lib.maintenance.disk import folder_bytes
 
 ROWS_PER_TRANSACTION = 5000
 RUNS_AT_ONCE = 25
-"""Runs whose events one statement searches."""
+"""Number of runs whose events one statement searches."""
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 PLACES = (".", "storage")
 """Folders in which Dagster's local log manager and its local value store make a folder for each run."""
@@ -52,13 +52,13 @@ class PurgedRuns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetNames:
-    """The assets whose events follow rules of their own."""
+    """The assets whose events are purged by special rules."""
 
     by_date: tuple[str, ...]
     """Partitioned by date: events of an old partition are purged with their run. Other assets keep the newest events of
     each partition."""
     for_good: tuple[str, ...]
-    """Their events are a publication of the record and stay."""
+    """Their events publish the record and are never purged."""
 
     def parameters(self) -> dict[str, list[str]]:
         """The keys as Dagster stores them."""
@@ -68,7 +68,8 @@ class AssetNames:
 def delete_in_batches(conn: Connection, statement: bytes, parameters: Parameters) -> int:
     """Repeat a query that deletes at most `limit` rows until it deletes fewer; returns the number of deleted rows.
 
-    Each batch is a transaction: other sessions wait for one batch at most, and an interrupted purge keeps its progress.
+    Each batch is a transaction: other connections wait for one batch at most, and an interrupted purge keeps its
+    progress.
     """
     num_deleted = 0
     while True:
@@ -80,7 +81,7 @@ def delete_in_batches(conn: Connection, statement: bytes, parameters: Parameters
 
 
 def purge_runs(conn: Connection, assets: AssetNames, *, logs_before: datetime, runs_before: datetime) -> PurgedRuns:
-    """Delete the logs of runs that ended before one moment, and runs that ended before an earlier one.
+    """Delete the logs of runs that ended before `logs_before`, and runs that ended before the earlier `runs_before`.
 
     Every transaction leaves the UI consistent; the next call continues after an interrupted one.
     """

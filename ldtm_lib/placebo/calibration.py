@@ -54,12 +54,13 @@ class PlaceboTally:
     num_passed_strict: int
     passed_interval: Interval | None
     """The 95% interval (Wilson) of the share that passes the plain gate; None without a model. Models of one ticker are
-    tested on the same days of the market, so that the true interval is somewhat wider."""
+    tested on the same days of the market, so the true interval is somewhat wider."""
     passed_strict_interval: Interval | None
     coins_expected: float
-    """Expected number of fair coins that meet the bound on direction accuracy, one with as many calls per model."""
+    """Expected number of fair coins that meet the bound on direction accuracy. There is one coin per model, with as
+    many calls."""
     num_always_up: int
-    """Number of models on whose days always saying up would have met that bound."""
+    """Number of models for which calling up on all of their days with a direction would have met that bound."""
     mean_accuracy: float | None
     mean_base_rate: float | None
     mean_best_constant: float | None

@@ -1,6 +1,6 @@
 """Volume units: volumes of a source that begins to count in lots of 100 shares, or in shares instead of lots.
 
-Volume is an input of every network, and a change of unit would look like a day with a hundredth of the trade. Stored
+Volume is an input of every network, and a change of unit would look like a day with a hundredth of the trading. Stored
 bars stay unchanged, and delivered ones are converted to their unit. A split is not taken for a change of unit, since it
 also changes prices.
 """
@@ -16,14 +16,14 @@ from ldtm_lib.wording import counted
 LOT = 100
 """Shares in a round lot."""
 LEAST_BARS = 3
-"""Fewer common bars whose volumes differ by LOT may be a plain correction."""
+"""Fewest common bars with volumes that differ by LOT; fewer may be a plain correction."""
 LARGEST_CORRECTION = 2.0
 """A corrected volume of a bar is within this factor of the first one; LOT is far beyond it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InStoredUnits:
-    """Delivered bars with volumes in the unit of the stored ones, and a note for each ticker that came in another."""
+    """Delivered bars with volumes in the unit of the stored ones, and a note for each ticker delivered in another."""
 
     bars: pl.DataFrame
     notes: tuple[str, ...]
@@ -33,9 +33,9 @@ def in_stored_units(delivered: pl.DataFrame, stored: pl.DataFrame) -> InStoredUn
     """Put delivered volumes into the unit of the stored bars; both frames have the columns of BAR_SCHEMA.
 
     The evidence is common bars with equal closes and volumes above zero. The unit changed if at least LEAST_BARS of
-    them differ by LOT up to rounding to whole lots, and every other one differs by LOT up to a correction. If some have
-    the stored volume instead, the unit changed within the stored range; a new bar then has the unit of the common bar
-    before it. A volume that differs only by its unit becomes the stored one.
+    them differ by LOT up to rounding to whole lots, and each of the others either differs by LOT or has the stored
+    volume, up to a correction. If some have the stored volume, the unit changed within the stored range; a new bar then
+    has the unit of the common bar before it. A volume that differs only by its unit becomes the stored one.
     """
     common = _common(delivered, stored)
     judged = _judged(common)
@@ -60,8 +60,8 @@ def _common(delivered: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     """The common bars with equal closes and volumes above zero: KEY, volume_stored, and what their volumes show.
 
     `is_other`: the volumes differ by LOT up to a correction; `is_rounded`: up to rounding to whole lots, in which case
-    the volumes are equal but for the unit; `is_same`: equal up to a correction. `lot` is the stored volume of one
-    delivered unit.
+    the volumes are equal but for the unit; `is_same`: equal up to a correction. `lot` is the factor from the delivered
+    to the stored volume, LOT or 1 / LOT.
     """
     volume, before = pl.col("volume"), pl.col("volume_stored")
     is_equal = (pl.col("close") - pl.col("close_stored")).abs() <= 2 * HALF_A_CENT
