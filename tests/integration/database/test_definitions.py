@@ -70,7 +70,7 @@ def test_a_view_that_was_made_again_from_its_own_definition_is_the_same(conn: Co
         ),
         (
             "create function wilson_low(k numeric, n numeric) returns double precision immutable return 0.98",
-            "the function wilson_low(k numeric, n numeric) has the name of one of LDTM's and is another function",
+            "the function wilson_low(k numeric, n numeric) has the name of one of LDTM's functions but other arguments",
         ),
     ],
 )
