@@ -8,7 +8,7 @@ from ldtm_lib.wording import counted
 
 
 def choose_device(wanted: str) -> str:
-    """The requested device, `cpu`, `cuda` or `cuda:N`; for `auto` CUDA if there is one.
+    """The requested device, `cpu`, `cuda` or `cuda:N`; for `auto`, `cuda` if CUDA is available and `cpu` if not.
 
     Raises ConfigurationError when the device is not known or this machine does not have it.
     """
@@ -21,7 +21,7 @@ def choose_device(wanted: str) -> str:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         num_devices = torch.cuda.device_count()
         raise ConfigurationError(
-            f"CUDA shows {counted(num_devices, 'device')}, and {wanted!r} is none of them; use auto"
+            f"CUDA shows {counted(num_devices, 'device')}, and {wanted!r} is not among them; use auto"
         )
     return str(device)
 
@@ -38,7 +38,7 @@ def gpu_of(device: str) -> str | None:
 
 
 def device_of(gpu: str) -> str:
-    """`cuda:N` of a GPU by its UUID: CUDA counts the fastest GPU first, NVML by the slot on the board.
+    """The name `cuda:N` of the GPU with a UUID. CUDA counts the fastest GPU first, NVML by the slot on the board.
 
     Raises ConfigurationError when CUDA does not show the GPU to this process.
     """

@@ -40,8 +40,8 @@ def shuffled(windows: WindowSet, *, seed: int, copy: int) -> WindowSet:
     fewest = FEWEST_GUARDS * distance * BLOCK_ROWS
     if len(rows) < fewest:
         raise TooFewBars(
-            f"{windows.ticker} has {counted(len(rows), 'labelled window')}, {fewest} are needed to exchange futures "
-            "such that no window sees the future that it receives; use more bars, or leave the ticker out"
+            f"{windows.ticker} has {counted(len(rows), 'labelled window')}, but {fewest} are needed to exchange "
+            "futures such that no window sees the future that it receives; use more bars, or leave the ticker out"
         )
     generator = np.random.default_rng([seed, copy, *windows.ticker.encode()])
     sources = rows[_sources(len(rows), distance, generator)]
@@ -54,7 +54,7 @@ def shuffled(windows: WindowSet, *, seed: int, copy: int) -> WindowSet:
 
 
 def original_of(name: str) -> str:
-    """The ticker that a shuffled copy was made of."""
+    """The ticker from whose windows a shuffled copy was made."""
     return name.partition(MARK)[0]
 
 
@@ -77,10 +77,10 @@ def _sources(num_rows: int, distance: int, generator: np.random.Generator) -> In
 
 
 def far_order(num: int, distance: int, generator: np.random.Generator) -> Integers:
-    """A random permutation of `num` places, at least three times `distance`, that moves each by at least `distance`.
+    """A random permutation of `num` places that moves each place by at least `distance`.
 
-    Starts with any permutation, in which each entry that moves too little is swapped with a random one such that both
-    move far enough.
+    `num` is at least three times `distance`. In a random permutation, each entry that moves too little is swapped with
+    a random one such that both move far enough.
     """
     places = np.arange(num)
     order = generator.permutation(num)

@@ -53,7 +53,7 @@ class Git:
         return answer.stdout
 
     def line(self, *arguments: str) -> str | None:
-        """The one line that a command prints; None if it fails, for commands whose failure means no."""
+        """The one line that a command prints; None if it fails, for commands that say no by failing."""
         answer = self._run(arguments, b"")
         return answer.stdout.decode(errors="replace").strip() if answer.returncode == 0 else None
 

@@ -83,9 +83,10 @@ class TimeStamps:
         return Published(seals=seals, problems=tuple(problems), notes=tuple(notes), witness=witness)
 
     def publish(self, seals: Sequence[Seal]) -> None:
-        """Request a token per seal and keep those that verify; the tokens from before the first failure stay.
+        """Request a token per seal and keep those that verify.
 
-        An existing file that is not a valid token is evidence: it stays, and is reported after all other seals.
+        Raises PublicationFailed at the first failure; tokens that were kept before it stay. An existing file that is
+        not a valid token is evidence: it stays, and is reported after all other seals.
         """
         if not seals:
             return
@@ -138,7 +139,7 @@ class TimeStamps:
                 f"{self.url} stamps {stamp.sha256.hex()} where {asked.hex()} was requested; nothing is kept, try again"
             )
         if stamp.nonce != request.nonce:
-            raise PublicationFailed(f"{self.url} sent the reply to another request, its nonce differs; try again")
+            raise PublicationFailed(f"{self.url} sent the reply to another request: its nonce differs; try again")
         return reply, stamp
 
 

@@ -143,7 +143,7 @@ def test_a_history_too_short_for_an_exchange_is_refused() -> None:
     with pytest.raises(TooFewBars) as refused:
         shuffled(short, seed=0, copy=0)
     assert str(refused.value).startswith(
-        "AAA has 251 labelled windows, 252 are needed to exchange futures such that no"
+        "AAA has 251 labelled windows, but 252 are needed to exchange futures such that no"
     )
 
 

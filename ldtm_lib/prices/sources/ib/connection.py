@@ -27,7 +27,7 @@ ENDS_THE_LOGIN = (Meaning.CLIENT_ID_TAKEN, Meaning.REFUSED, Meaning.DISCONNECTED
 ANSWERS = (10, 17)
 """Numbers of the messages that are answers: contract details and bars."""
 GREETING_SECONDS = 0.05
-"""Wait between logon and first request, in which TWS reports the broken parts of its connection to IB."""
+"""Wait between logon and first request, during which TWS reports the broken parts of its connection to IB."""
 CLOSE_SECONDS = 1.0
 
 
@@ -75,7 +75,7 @@ class NotSent(ConnectionBroken):
 
 
 class NotConnected(SourceError):
-    """No connection to TWS is possible, or no usable one."""
+    """TWS cannot be reached, or the connection to it cannot be used."""
 
 
 class AnswersNothing(NotConnected):
@@ -87,7 +87,7 @@ class NotAdmitted(NotConnected):
 
 
 class ClientIdTaken(NotAdmitted):
-    """Another program is connected by the same client id."""
+    """Another program is connected with the same client id."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class _Asked:
     refusal: Refusal | None = None
 
     def refuse(self, refusal: Refusal) -> None:
-        """End it without an answer; the first reason counts."""
+        """End the request without an answer; the first reason counts."""
         self.refusal = self.refusal or refusal
         self.answer.cancel()
 
@@ -108,8 +108,8 @@ class _Asked:
 class IbConnection:
     """A connection to TWS.
 
-    The silence of TWS counts from the last answer on the connection, to any request: TWS may process one request after
-    the other. After `request_timeout_seconds` of silence the connection is given up, with all open requests.
+    Silence is measured from the last answer to any request on the connection, because TWS may process requests one
+    after the other. After `request_timeout_seconds` of silence the connection is given up, with all open requests.
     """
 
     def __init__(self, client: Any, address: Address, config: IbConfig, connectivity: Connectivity) -> None:
@@ -124,7 +124,7 @@ class IbConnection:
         """The tickers whose requests were open when it was given up as silent."""
 
     async def open(self, client_id: int) -> None:
-        """Connect and log on; raises NotConnected, with the remedy: NotAdmitted or ClientIdTaken if TWS runs."""
+        """Connect and log on; raises NotConnected with the remedy, or NotAdmitted or ClientIdTaken if TWS refuses."""
         address, seconds = self._address, self._config.connect_timeout_seconds
         at = f"TWS or Gateway at {address}"
         self._listen()
@@ -147,7 +147,7 @@ class IbConnection:
         except TimeoutError:
             raise NotConnected(
                 f"{at} did not complete the logon in {seconds:g} s; check whether it is logged in, has the API "
-                "enabled, or waits with a question on its screen"
+                "enabled, or waits for an answer to a question on its screen"
             ) from None
         except OSError as error:
             raise NotConnected(
@@ -177,7 +177,7 @@ class IbConnection:
             await closed.wait()
 
     async def bars(self, request: Request) -> pl.DataFrame | Refusal:
-        """The bars that a request is answered with, or the reason for none; raises ConnectionBroken or NotSent."""
+        """The bars that answer a request, or the reason why there are none; raises ConnectionBroken or NotSent."""
         client, contract = self._ib.client, contract_of(self._client, request)
 
         def send(number: int) -> None:
@@ -191,7 +191,7 @@ class IbConnection:
         return frame_of(request.ticker, answer) if answer else Refusal(meaning=Meaning.EMPTY)
 
     async def details(self, request: Request) -> list[Any] | Refusal:
-        """The contracts that a request's description fits; raises ConnectionBroken or NotSent."""
+        """The contracts that fit the description in a request; raises ConnectionBroken or NotSent."""
         client, contract = self._ib.client, contract_of(self._client, request)
         return await self._ask(
             request.ticker, contract, lambda number: client.reqContractDetails(number, contract), lambda _: None
@@ -219,7 +219,7 @@ class IbConnection:
             answer.cancel()
 
     async def _outcome(self, asked: _Asked) -> list[Any] | Refusal:
-        """Wait for the end of a request; time during which TWS is not connected to IB does not count."""
+        """Wait for the end of a request; time without a connection from TWS to IB does not count as silence."""
         while not asked.answer.done():
             await asyncio.wait({asked.answer}, timeout=self._seconds_to_silence())
             if not asked.answer.done() and self._seconds_to_silence() <= 0:
@@ -276,7 +276,7 @@ class IbConnection:
             self._refused_login.set_result(said)
 
     def _legible(self, read: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
-        """Wrap the client's reader of answers: failures are passed to the request, since the client only logs them."""
+        """Wrap the client's reader of answers to pass its failures to the request, since the client only logs them."""
 
         def reading(fields: list[str]) -> None:
             try:

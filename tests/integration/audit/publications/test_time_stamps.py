@@ -87,7 +87,7 @@ def test_openssl_verifies_the_same_files_without_ldtm(stamps: TimeStamps) -> Non
         ("answers an empty reply", "does not verify: ASN.1 parse error"),
         ("rejects", "grants no time stamp (status 2): Message digest algorithm is not supported.; nothing is kept"),
         ("stamps another imprint", "was requested; nothing is kept"),
-        ("answers another request", "sent the reply to another request, its nonce differs; try again"),
+        ("answers another request", "sent the reply to another request: its nonce differs; try again"),
         ("is signed by a stranger", "does not verify: Error while verifying certificates"),
         ("alters its signature", "does not verify: Error while verifying certificates"),
     ],
