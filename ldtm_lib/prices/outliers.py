@@ -1,7 +1,8 @@
 """Outliers: closes that leave the series and return within three sessions, or that are in another unit.
 
 Only closes are judged. A spike of high or low alone stays: a bar whose high is far above its close may be a wrong print
-or a real one, and neither neighbours nor the other three prices decide. A crash or leap that stays is not an outlier.
+or a real one, and neither its neighbours nor its other three prices show which. A crash or leap that lasts is not an
+outlier.
 
 The search visits only jumps, which are found for all tickers at once; tests compare it with a plain loop over all bars.
 """
@@ -19,14 +20,14 @@ from ldtm_lib.prices.splits import Floats
 from ldtm_lib.sessions import Calendar
 
 SPIKE_FACTOR = 3.0
-"""Factor above or below both neighbours beyond which a close is a spike once it returns. The crash of AAPL on
+"""A close beyond this factor above or below both neighbours is a spike once the series returns. The crash of AAPL on
 2000-09-29, among the largest in one session of a large company, was a factor of 2.1 and did not return."""
 LONGEST_SPIKE = 3
-"""The most bars in a row that are one spike, and the most sessions until it returns."""
+"""Most consecutive bars of one spike, and most sessions until the series returns."""
 UNIT_FACTOR = 100.0
 """Pence in a pound, cents in a dollar."""
 UNIT_TOLERANCE = 1.25
-"""The market's own move, up or down, on top of a change of unit."""
+"""Largest factor, up or down, by which the market itself may move on top of a change of unit."""
 
 OUTLIER_SCHEMA = pl.Schema({"ticker": pl.String, "session": pl.Date, "close": pl.Float64, "reason": pl.String})
 
@@ -35,7 +36,7 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutlierRun:
-    """Consecutive bars apart from the ones around them, as row numbers of a series: `first` to `stop`, exclusive."""
+    """Consecutive bars far from the ones around them, as row numbers of a series: `first` to `stop`, exclusive."""
 
     first: int
     stop: int
@@ -66,8 +67,9 @@ class JudgedDelivery:
 def judge_delivery(series: pl.DataFrame, calendar: Calendar) -> JudgedDelivery:
     """Find the outliers of stored and delivered bars together, with a reason for each.
 
-    `series` has the columns of KEY, close and `is_judged`, sorted by KEY: True for delivered bars that are new, or
-    whose close differs from the stored one. Stored bars of a spike are named if a bar or neighbour of it is judged.
+    `series` has the columns of KEY, close and `is_judged`, sorted by KEY. `is_judged` is True for delivered bars that
+    are new or whose close differs from the stored one. Stored outliers are returned if a bar of their run, or a
+    neighbour of the run, is judged.
     """
     found = find_outliers(series, calendar)
     if not found.runs and not found.unit_changes:
@@ -95,9 +97,9 @@ def find_outliers(series: pl.DataFrame, calendar: Calendar) -> FoundOutliers:
 
     A run of one to three bars is a spike if every close is beyond SPIKE_FACTOR of the closes before and after it,
     which are within that factor of each other and at most four sessions apart. Runs are taken from the oldest on: the
-    bar before a run is never an outlier. As many judged bars at the end of a series, or at its beginning, are in
-    another unit if a jump by UNIT_FACTOR separates them from the others, and each is beyond SPIKE_FACTOR of the bar at
-    that jump.
+    bar before a run is never an outlier. One to three judged bars at the end of a series, or at its beginning, are in
+    another unit if a jump by UNIT_FACTOR separates them from the others, and each is beyond SPIKE_FACTOR of the bar on
+    the other side of the jump.
     """
     close = series["close"].to_numpy()
     jumps = _jumps(series, close)
@@ -149,7 +151,7 @@ class _Search:
     stops: Positions
 
     def run_at(self, jump: int, ticker: int, resume: int) -> OutlierRun | None:
-        """The outliers that a jump begins or, before any other bar, ends; None if there are none.
+        """The outliers that begin at a jump, or that lie between the start of a ticker and a jump; None without any.
 
         `resume` is the row after the outliers that were found so far.
         """
@@ -176,7 +178,7 @@ class _Search:
         return self._are_near(jump - 1, jump) and 1 / UNIT_TOLERANCE <= factor <= UNIT_TOLERANCE
 
     def _return_from(self, jump: int, stop: int) -> int | None:
-        """The first bar within LONGEST_SPIKE that shows the bars from a jump on to be a spike; None without one."""
+        """The first bar, at most LONGEST_SPIKE after a jump, that proves the bars before it a spike; None without one."""
         before = self.close[jump - 1]
         for after in range(jump + 1, min(jump + LONGEST_SPIKE, stop - 1) + 1):
             if not self._are_near(jump - 1, after):
@@ -188,7 +190,7 @@ class _Search:
         return None
 
     def _is_apart(self, first: int, stop: int, other: int) -> bool:
-        """True if some bars are few enough to prove a spike later, all judged, and beyond a neighbouring bar."""
+        """True if some bars are few enough for a spike, all judged, and beyond SPIKE_FACTOR of a neighbouring bar."""
         is_short = stop - first <= LONGEST_SPIKE and self.is_judged[first:stop].all()
         return bool(is_short and _is_beyond(self.close[first:stop], self.close[other], self.close[other]).all())
 
@@ -205,7 +207,7 @@ def _span(run: OutlierRun) -> slice:
 
 
 def _told(series: pl.DataFrame, rows: Iterable[tuple[int, str]]) -> pl.DataFrame:
-    """Rows of a series with a reason each."""
+    """Rows of a series, each with a reason."""
     positions, reasons = [at for at, _ in rows], [reason for _, reason in rows]
     told = series[positions].select(*KEY, "close").with_columns(reason=pl.Series(reasons, dtype=pl.String))
     return told.match_to_schema(OUTLIER_SCHEMA)

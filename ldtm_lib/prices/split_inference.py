@@ -1,9 +1,9 @@
-"""Split inference: the splits that the delivered and the stored bars of a ticker lack, and an undeclared one.
+"""Split inference: known splits that the delivered or the stored bars of a ticker lack, and an undeclared split.
 
-Evidence comes first: the ratio of delivered to stored closes of the same sessions. Before a split that reverses a known
-one, bars arrive as from a source that does not know the earlier split; so a hypothesis must explain as many bars as
-possible, not only some. If the bars do not decide, the dates do: a delivery has applied the splits up to its basis,
-stored bars those up to the newest of them.
+The first evidence is the ratio of delivered to stored closes of the same sessions. If a split reverses an earlier one,
+the bars before both look as if the source did not know the earlier split; a hypothesis must therefore explain as many
+bars as possible, not only some. If the bars do not decide, the dates do: a delivery is taken to have applied the splits
+up to its basis, and stored bars those up to the newest stored session.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -27,9 +27,10 @@ class StoredHistory:
     """The stored bars and known splits of one ticker."""
 
     bars: pl.DataFrame
-    """Current bars of the delivered range, or the ticker's whole history; sorted by session.
+    """Current bars, sorted by session.
 
-    The whole history if there are stored bars after the delivered range.
+    The ticker's whole history if a split is newly declared or if there are stored bars after the delivered range;
+    otherwise only the bars of the delivered range.
     """
     splits: tuple[Split, ...]
     origins: Mapping[date, Origin]
@@ -80,7 +81,9 @@ def infer_splits(
     stored: StoredHistory,
     calendar: Calendar,
 ) -> SplitHypothesis:
-    """The hypothesis that explains most common bars; ties go to the one with fewest inferred splits, then to the dates.
+    """The hypothesis that explains the most common bars.
+
+    Ties go to the one that explains more of them without an inferred split, then to the one that the dates suggest.
 
     `undeclared` are known splits that the delivery does not declare, `newly_declared` are declared splits that were not
     known before; both are sorted by session. A side lacks either no split or all splits from some session on.
@@ -174,13 +177,13 @@ def _only_jump(close_before: float, later: pl.DataFrame, ratio: float) -> date |
 
 
 def _first_after(session: date, bars: pl.DataFrame, calendar: Calendar) -> date:
-    """The first later session of a bar, or of the calendar."""
+    """The first later session that has a bar, or the next one of the calendar if no bar is later."""
     later = bars.filter(pl.col("session") > session)["session"]
     return calendar.offset(session, 1) if later.is_empty() else later[0]
 
 
 def _close_before(stored: StoredHistory, unapplied: Sequence[Split]) -> float | None:
-    """The close before the first delivered bar, on the basis after some splits."""
+    """The stored close before the first delivered bar, adjusted for the unapplied splits after it."""
     if stored.session_before is None or stored.close_before is None:
         return None
     ratios = [split.ratio for split in unapplied if stored.session_before < split.session]
@@ -196,7 +199,7 @@ def _num_applied_by_date(newly_declared: Sequence[Split], stored: StoredHistory)
 
 
 def _looks_unapplied(stored: StoredHistory, split: Split) -> bool:
-    """True if stored bars end before a split, were restated by the row that it corrects, or jump by its ratio."""
+    """True if stored bars end before a split, were restated by the ratio that it corrects, or jump by its ratio."""
     if (stored.newest is not None and stored.newest < split.session) or split.session in stored.restated:
         return True
     jump = jump_at(stored.bars, split.session)
@@ -204,7 +207,7 @@ def _looks_unapplied(stored: StoredHistory, split: Split) -> bool:
 
 
 def jump_at(bars: pl.DataFrame, session: date) -> float | None:
-    """The last close before a session over the first one since; None where one is missing, or after a long gap."""
+    """The last close before a session, divided by the first close since; None if one is missing or the gap is long."""
     before = bars.filter(pl.col("session") < session).tail(1)
     since = bars.filter(pl.col("session") >= session).head(1)
     if before.is_empty() or since.is_empty() or since["session"][0] - before["session"][0] > LONG_GAP:

@@ -19,18 +19,18 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "period": ("per", "period"),
 }
 """Column names as Yahoo, Stooq, Nasdaq, Alpha Vantage, Interactive Brokers and others write them, in lower case and
-without spaces and signs; if a file has several of one line above, the first counts."""
+without spaces and punctuation. If a file has several names of one column, the first of them in this table counts."""
 UNITS_OF_VOLUME: Mapping[str, float] = {
     "": 1, "shares": 1, "share": 1, "units": 1, "000": 1e3, "000s": 1e3, "x1000": 1e3, "1000s": 1e3, "k": 1e3,
     "thousand": 1e3, "thousands": 1e3, "inthousands": 1e3, "in000s": 1e3, "000000": 1e6, "000000s": 1e6, "m": 1e6,
     "mm": 1e6, "mn": 1e6, "million": 1e6, "millions": 1e6, "inmillions": 1e6,
 }  # fmt: skip
-"""Shares by the text in brackets after the name of the volume, in lower case and without spaces and signs."""
+"""Shares by the text in brackets after the name of the volume, in lower case and without spaces and punctuation."""
 NO_COLUMNS: Mapping[str, str] = {}
 
 
 def known_columns(names: Sequence[str], given: Mapping[str, str] = NO_COLUMNS) -> dict[str, str]:
-    """The project's name of each known column, by its name in the file; a column in `given` has only its name there."""
+    """The project's name of each known column, by its name in the file; `given` replaces known names of a column."""
     plain = {name: re.sub(r"\([^)]*\)|[^a-z0-9]", "", name.lower()) for name in names}
     found = {spelled: column for column, spelled in given.items() if spelled in names}
     for column, spellings in SPELLINGS.items():
@@ -43,7 +43,7 @@ def known_columns(names: Sequence[str], given: Mapping[str, str] = NO_COLUMNS) -
 
 
 def unit_of_volume(where: str, names: Mapping[str, str]) -> float:
-    """Shares that a volume of 1 stands for, by the brackets after the column's name.
+    """Shares that a volume of 1 stands for, from the unit in brackets after the column's name.
 
     Raises MalformedFile for an unknown unit.
     """

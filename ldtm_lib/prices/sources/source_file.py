@@ -1,4 +1,4 @@
-"""Opening the files of a source folder, which others may write to: regular files inside of it, of a bounded size."""
+"""Opens files of a source folder, which others may write to: only regular files inside of it, of a bounded size."""
 
 import os
 import stat
@@ -15,7 +15,7 @@ import polars as pl
 from ldtm_lib.errors import LdtmError, MalformedFile
 
 MOST_BYTES = 256 * 2**20
-"""Size of a file of bars. A century of daily bars of 100 tickers takes 150 MiB as text."""
+"""Largest size of a file of bars, in bytes. A century of daily bars of 100 tickers takes 150 MiB as text."""
 SHOWN_NAME, SHOWN_CHARACTERS = 120, 40
 """Characters of a file's name, and of its content, that a message shows."""
 
@@ -75,7 +75,7 @@ def decompressed(name: str, content: bytes, most_bytes: int = MOST_BYTES) -> byt
 
 @contextmanager
 def failing_by_name(name: str) -> Generator[None]:
-    """Turn whatever a parser raises, panics of polars included, into a failure of that file alone."""
+    """Turn any exception but LdtmError, panics of polars included, into a MalformedFile that names the file."""
     try:
         yield
     except LdtmError:
@@ -100,7 +100,7 @@ def shown(text: str, most_characters: int = SHOWN_CHARACTERS) -> str:
 
 
 def _is_inside(path: Path, folder: Path, opened: os.stat_result) -> bool:
-    """True if the opened file is the one that a path inside of the folder has, once links are resolved."""
+    """True if the path, with links resolved, is inside of the folder and leads to the opened file."""
     try:
         resolved = path.resolve(strict=True)
         return resolved.is_relative_to(folder.resolve()) and os.path.samestat(os.stat(resolved), opened)
