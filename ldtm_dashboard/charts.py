@@ -1,4 +1,4 @@
-"""Charts of the pages. Each shows a figure with its interval, and the figure of forecasting no change or of a coin.
+"""Charts of the pages. Accuracies and errors have their intervals, and a coin flip or no change for comparison.
 
 Shapes, line styles and words carry the meaning; colours only repeat it.
 """

@@ -106,7 +106,7 @@ class ExportNotWritten(LdtmError):
 
 
 class WindowRefused(LdtmError):
-    """A window that was given to an exported network has a wrong shape, type or value, or no network."""
+    """A window that was given to an exported network has a wrong shape, type or value, or no network exists for it."""
 
 
 class EngineRefused(LdtmError):

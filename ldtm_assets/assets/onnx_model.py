@@ -65,7 +65,7 @@ def exported_universe(report: ExportReport, *, new_alone: bool = False) -> list[
 
 
 def agreement_of_models(report: ExportReport) -> dict[str, Agreement]:
-    """The result of each ticker's certificate."""
+    """The agreement of each exported or refused model with torch, by ticker, according to its certificate."""
     return agreements([each.name for each in report.exported], report.refused)
 
 

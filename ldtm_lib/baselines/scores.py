@@ -43,7 +43,7 @@ class ModelScore:
     """Rows for which the model named a direction."""
     num_correct: int
     num_up: int
-    """Closes that rose among those rows."""
+    """Number of those rows whose next-day close is higher."""
     num_down: int
 
     @property
@@ -95,7 +95,7 @@ class Comparison:
         )
 
     def better_than_network(self, score: ModelScore | BestConstant) -> tuple[Figure, ...]:
-        """The figures in which a baseline is better than the network: a smaller error, a larger share of directions."""
+        """The figures in which a baseline is better than the network: a smaller error, or more right directions."""
         better: list[Figure] = []
         if isinstance(score, ModelScore):
             for name, ours, theirs in zip(PRICE_FIGURES, self.network.errors, score.errors, strict=True):

@@ -64,7 +64,7 @@ def window_leaks(
     - "moved by later bars": every bar after its session is altered and all windows are built once more. Inputs, scales
       and closes up to that session, of the sampled window and of every one before it, must be the same to the bit.
     - "scaled by what is outside": the result of `gather`, the scales and the targets must be those that the window's
-      own bars give by plain float32 arithmetic, to the bit, and the prices at its end and edges must be those of its
+      own bars give by plain float32 arithmetic, to the bit, and its last, lowest and highest close must be those of its
       bars.
     - "labelled by another session": the target sessions must be the next one, that of the next Monday and the 21st
       after the window's session, and the target prices must be their closes.
@@ -89,7 +89,7 @@ def _leaks_of_group(
     seed: int,
     build: Build,
 ) -> dict[str, WindowLeaks]:
-    """Search some tickers, whose windows are built again together."""
+    """Search some tickers for look-ahead; their windows are rebuilt together."""
     samples = {ticker: _sampled_rows(of_ticker, num_samples, seed) for ticker, of_ticker in windows.items()}
     findings: dict[str, list[tuple[int, str, str]]] = {ticker: [] for ticker in windows}
     for nth in range(max((len(rows) for rows in samples.values()), default=0)):
@@ -169,7 +169,7 @@ def _moved(windows: WindowSet, rebuilt: WindowSet | None, cut: date) -> str | No
 
 
 def _wrongly_scaled(windows: WindowSet, rows: Rows, closes: Float64s) -> Iterator[tuple[int, str, str]]:
-    """Parts of sampled windows that differ from those computed from their own rows; windows are gathered together."""
+    """Parts of sampled windows that differ from those computed from their own rows; one call gathers all windows."""
     gathered = windows.gather(np.append(rows, 0)) if len(rows) else np.empty(0)
     for n, row in enumerate(rows.tolist()):
         stop = int(windows.ends[row]) + 1

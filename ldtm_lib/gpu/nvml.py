@@ -44,7 +44,7 @@ class NvmlAnswer:
 
 
 def ask_nvml() -> NvmlAnswer:
-    """Query the driver; a machine without one, or without GPUs, gives an empty answer with the reason.
+    """Query the driver. Without a driver or GPUs the answer is empty, with the reason that NVML gives, if any.
 
     A GPU that cannot be described, such as one that is lost, does not hide others. A GPU that is divided is replaced by
     its slices.

@@ -8,8 +8,8 @@ def visible_uuids(value: str | None, uuids: Sequence[str]) -> tuple[str, ...]:
     """The GPUs that a value of CUDA_VISIBLE_DEVICES names, in its order; all of them if it is not set.
 
     `uuids` are the GPUs of the machine, in the order of the numbers in the value. An entry is a number, a UUID or the
-    beginning of one. As in CUDA, an entry that is unknown or fits two GPUs hides its GPU and those of all entries after
-    it, and a GPU named twice hides all.
+    beginning of one. As in CUDA, an entry that is unknown or fits two GPUs ends the list, so that neither it nor the
+    entries after it name a GPU; a GPU named twice hides all GPUs.
     """
     if value is None:
         return tuple(uuids)

@@ -44,7 +44,10 @@ class Score:
 
     @property
     def next_day_error_ratio(self) -> float | None:
-        """The next-day error divided by that of forecasting no change: below 1 it is smaller. None if that is 0."""
+        """The next-day error divided by that of forecasting no change, or None if there is none or the divisor is 0.
+
+        Below 1, the forecasts have the smaller error.
+        """
         if self.next_day_error is None or not self.next_day_no_change_error:
             return None
         return self.next_day_error / self.next_day_no_change_error
@@ -61,8 +64,8 @@ class LeaderboardRow:
     """The best rank by direction accuracy, not by `rank`'s order, that the forecasts leave possible: the lower end of
     an interval that holds for all tickers at once with 95% confidence. None without a direction that counts.
 
-    Luck moves ranks a lot: over 30 sessions 103 tickers are rarely distinguishable, and `ranking` gives figures for
-    this."""
+    Luck moves ranks a lot: over 30 sessions 103 tickers are rarely distinguishable. The module `ranking` gives
+    figures."""
     rank_high: int | None
     """The worst such rank."""
     score: Score

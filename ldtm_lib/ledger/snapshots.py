@@ -63,7 +63,7 @@ class SnapshotReport:
 
     run_date: date
     rows: tuple[SnapshotRow, ...]
-    """One per ticker asked for, as stored."""
+    """One per ticker asked for, as stored, without those in `not_in_service` or outside of the universe."""
     written: tuple[str, ...]
     unchanged: tuple[str, ...]
     conflicts: tuple[Conflict, ...]
@@ -106,7 +106,7 @@ def take_snapshots(
     simulation_id: int = NO_SIMULATION,
     exports: Path | None = None,
 ) -> SnapshotReport:
-    """Forecast, after a closed session, the given tickers that belonged to the universe on it.
+    """Put forecasts on record for those of the given tickers that belonged to the universe on a closed session.
 
     `folder` holds the checkpoint files and `exports` the exported files, which `settings.forecast.backend` may select;
     without `exports` PyTorch computes all networks. Every such ticker that is in service ends with a row; a ticker that

@@ -1,8 +1,9 @@
-"""Training targets of networks, and the weights of the errors of their horizons.
+"""Training targets of networks, and the units and weights of each horizon's errors in the loss.
 
 A window in which the price hardly moved, such as that of a takeover target, has a tiny range: the first ordinary move
 after it is a hundred ranges, and one such row would outweigh all others in a squared error. Targets are therefore
-bounded. The squared errors of one month are about 25 times those of the next day, hence the units and weights.
+bounded. The squared errors of one month are about 25 times those of the next day, so each horizon has a unit and a
+weight.
 """
 
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ class Objective:
     """
 
     units: Float64s
-    """(3,) the unit of each horizon's errors: the root mean squared error of no change on the training rows."""
+    """(3,) the unit of each horizon's errors: the root mean squared error of forecasting no change on the
+    training rows."""
     weights: Float64s
-    """(3,)"""
+    """(3,) the weight of each horizon in the loss."""
     delta: float
     no_change_losses: tuple[float, ...]
     """(3,) the mean of `huber(error / unit)` of forecasting no change, on the validation rows."""
@@ -61,7 +63,7 @@ def objective_of(task: FitTask, recipe: TrainingConfig) -> Objective:
 
 
 def huber(errors: Float64s, delta: float) -> Float64s:
-    """Squared errors up to `delta`, which grow linearly beyond it."""
+    """Squared errors up to `delta`; beyond it the result grows linearly with the error."""
     held = np.clip(errors, -delta, delta)
     return held * (2 * errors - held)
 

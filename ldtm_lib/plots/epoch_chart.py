@@ -1,4 +1,4 @@
-"""A chart over epochs, for losses: logarithmic where they span a wide range."""
+"""Chart of losses by epoch, on a logarithmic axis if they span a wide range."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from ldtm_lib.plots.chart import Chart, Values
 
 LOGARITHMIC_FROM_RATIO = 20.0
-"""Values that span more than this are drawn on a logarithmic axis."""
+"""Ratio of the largest to the smallest value above which the axis is logarithmic."""
 
 
 class EpochChart(Chart):

@@ -43,7 +43,7 @@ class Section(BaseModel, frozen=True):
 
 
 def canonical_json(*configs: Section) -> str:
-    """Sections by their class names, field names and values, always written in the same way."""
+    """Sections by their class names, field names and values as JSON; equal sections give equal text."""
     named = [{type(config).__name__: config.model_dump(mode="json")} for config in configs]
     return json.dumps(named, sort_keys=True)
 

@@ -57,10 +57,11 @@ class IbConfig(Section, frozen=True):
     connect_timeout_seconds: float = Field(default=15.0, gt=0)
     """Time limit for connecting to TWS."""
     num_attempts: int = Field(default=3, ge=1)
-    """Attempts of one request within one fetch, for failures that another attempt may not repeat."""
+    """Attempts of one request within one fetch, for failures that may not occur again."""
     fetch_timeout_seconds: float = Field(default=900.0, gt=0)
-    """Time limit of one fetch, including waits for a lost connection; requests still open then fail. Many tickers are
-    fetched in groups, each as large as arrives in half of this time if every answer takes `request_timeout_seconds`."""
+    """Time limit of one fetch, including waits for a lost connection; requests that are still open then fail. Many
+    tickers are fetched in groups. Each group is small enough to arrive in half of this time even if every answer takes
+    `request_timeout_seconds`."""
 
 
 class UrlConfig(Section, frozen=True):
@@ -85,7 +86,7 @@ class UrlConfig(Section, frozen=True):
     requests_in_flight: int = Field(default=4, ge=1, le=MAX_REQUESTS)
     """Requests that one run keeps open at once."""
     num_attempts: int = Field(default=3, ge=1)
-    """Attempts of one request within one fetch, for failures that another attempt may not repeat."""
+    """Attempts of one request within one fetch, for failures that may not occur again."""
     timeout_seconds: float = Field(default=30.0, gt=0, le=MAX_TIMEOUT_SECONDS)
     """Time limit of one request."""
 

@@ -1,14 +1,14 @@
 """Sequential tests, valid at every look: the evidence of a growing record against a bound.
 
-A test at 5% that is repeated daily finds every good model bad in the end. These tests bet instead: a gambler starts
+A test at 5% that is repeated daily rejects every good model in the end. These tests bet instead: a gambler starts
 with 1 and stakes a part of the capital every day on the record being worse than the bound. If it is not worse, no such
 bet gains on average, the capital is a nonnegative supermartingale, and by Ville's inequality the chance that it *ever*
-reaches 1 / a is at most a, however long one watches and whenever one stops. The capital is the evidence (an e-value),
-of which the maximum so far counts. Instead of choosing one stake, the capital is spread over all of them.
+reaches 1 / a is at most a, however long one watches and whenever one stops. The capital is the evidence (an e-value);
+its maximum so far counts. Instead of choosing one stake, the capital is spread over all of them.
 
 Both tests assume only that on each day, given the days before it, the chance of a right call or the expected error
-keeps the bound. Days need not be independent or alike. There is no bet on a day without a call or an error, and this is
-known before the outcome of the day.
+keeps the bound. Days need not be independent or alike. There is no bet on a day without a call or an error; whether
+a day has one is known before its outcome.
 
 Sources: Ville, "Étude critique de la notion de collectif" (1939); Robbins, "Statistical methods related to the law of
 the iterated logarithm", Ann. Math. Statist. 41 (1970), for the mixtures; Waudby-Smith and Ramdas, "Estimating means of
