@@ -178,7 +178,10 @@ class _Search:
         return self._are_near(jump - 1, jump) and 1 / UNIT_TOLERANCE <= factor <= UNIT_TOLERANCE
 
     def _return_from(self, jump: int, stop: int) -> int | None:
-        """The first bar, at most LONGEST_SPIKE after a jump, that proves the bars before it a spike; None without one."""
+        """The first bar, at most LONGEST_SPIKE after a jump, that shows the bars from the jump up to it to be a spike.
+
+        None if there is no such bar.
+        """
         before = self.close[jump - 1]
         for after in range(jump + 1, min(jump + LONGEST_SPIKE, stop - 1) + 1):
             if not self._are_near(jump - 1, after):
