@@ -50,10 +50,10 @@ class BootstrapConfig(dg.Config):
 
     sessions: int = Field(
         default=DEFAULT_SESSIONS,
-        description="Past sessions to simulate, ending with the newest one that has bars.",
+        description="Number of past sessions to simulate; the last one is the newest session that has bars.",
     )
     retrain_every: int = Field(
-        default=DEFAULT_RETRAIN_EVERY, description="Sessions between two trainings in the simulation."
+        default=DEFAULT_RETRAIN_EVERY, description="Number of sessions between two trainings in the simulation."
     )
     device: str = Field(
         default="auto",
