@@ -23,7 +23,7 @@ def page() -> None:
     proofs()
     st.header("Seals")
     if found.seals.is_empty():
-        st.info("Nothing is sealed yet: a daily run ends with a seal, `ldtm audit seal` makes one now.")
+        st.info("Nothing is sealed yet; a daily run makes a seal at its end, and `ldtm audit seal` makes one now.")
         return
     shown = {
         "seal_id": parts.number("Seal", "%d"),

@@ -76,7 +76,7 @@ def test_the_file_of_seals_is_compared_with_the_newest_seals(
 ) -> None:
     file = seal_file_of(reader.project.settings, reader.project.home)
     with reader.view() as read:
-        assert record_view(read, reader.project).published.endswith("ldtm audit seal makes one now.")
+        assert record_view(read, reader.project).published.endswith("`ldtm audit seal` makes one now.")
     publish_missing(file, read_seals(conn))
     LedgerRows(conn, calendar).forecast("MSFT", RUN_DATE)
     conn.commit()
