@@ -37,7 +37,7 @@ HASHES = {
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b": "01234567-89ab-4cde-8f01-23456789abcd",
     r"(?<=settings )[0-9a-f]{8}\b": "01234567",
     r"\b20[2-9]\d-\d\d-\d\d\b": "2026-11-30",
-    r"(?<= )\d\d:\d\d(?= UTC)": "12:34",
+    r"(?<=\s)\d\d:\d\d(?=\s+UTC)": "12:34",
 }
 """Masks of what depends on the time of a test and on the defaults of settings."""
 
