@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ldtm_lib.baselines.scores import BestConstant, Comparison, ModelScore
     from ldtm_lib.ledger.baselines import ComparisonBoard
 
-SHORT = {"next day": "day", "next Monday": "Monday", "one month": "month", "direction": "direction"}
 EXPLAINED = (
     "Error: mean absolute error in percent of the actual price. Ratio: error divided by that of no change; below 1 it "
     "is smaller. Drift, AR(1) and ridge were fitted on the training rows of each network. Always up or down: the one "
@@ -102,7 +101,7 @@ def _ticker_row(comparison: "Comparison") -> list[str]:
 def _table(comparison: "Comparison", title: str) -> Table:
     table = rows_table(title, is_dense=True)
     table.add_column("", no_wrap=True)
-    for name in ("next day\nerror ratio", "next Monday\nerror ratio", "one month\nerror ratio"):
+    for name in ("next day\nerror % ratio", "next Monday\nerror % ratio", "one month\nerror % ratio"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("direction\nright", justify="right", no_wrap=True)
     table.add_column("95% CI", justify="right", no_wrap=True)
@@ -138,7 +137,7 @@ def _is_beaten(comparison: "Comparison") -> bool:
 
 
 def _better(comparison: "Comparison", score: "ModelScore | BestConstant") -> str:
-    better = [SHORT[figure] for figure in comparison.better_than_network(score)]
+    better = comparison.better_than_network(score)
     return f"[bold yellow]{', '.join(better)}[/]" if better else ""
 
 

@@ -45,8 +45,8 @@ UNIVERSE_REMEDY = "a ticker leaves with a date under [retired], and stays in `ti
 CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
 FOLDER_REMEDY = f"correct {DATABASE_VARIABLE}, or move the folder away to begin a new record"
 SETTINGS_REMEDY = (
-    "ask the administrator to change them: fsync and full_page_writes in postgresql.conf, any other setting for the "
-    "role or the database of LDTM; another encoding needs a new database"
+    "ask the administrator to change them: fsync and full_page_writes in postgresql.conf, other settings with `alter "
+    "role` or `alter database`; for another encoding, create a new database"
 )
 ENCRYPTION_REMEDY = f"enable TLS on the server, and add sslmode=verify-full and sslrootcert=FILE to {DATABASE_VARIABLE}"
 DRIVER_REMEDY = f"remove parameters unknown to psycopg2 from {DATABASE_VARIABLE}, or name the server, not a pooler"

@@ -140,7 +140,7 @@ def _needs_of(found: DagsterStatus | None, tables: Status | None, settings: Sett
     if tables is not None and not tables.is_new and _nobody_makes_rows(found, tables):
         lines.append(
             f"no row of {tables.newest.session} for {named(tables.newest.without_row)}, and {' and '.join(MAKES_ROWS)} "
-            "are off: materialize these snapshots, or set automation.enabled"
+            f"are off: run `ldtm run {tables.newest.session}`, or set automation.enabled"
         )
     lines += [f"the ticks of {name} fail: {why}" for name, why in found.failing]
     return lines

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXPLAINED = (
     "Actuals inside: the share should equal the level. Width and interval score: mean, in percent of the close; a "
-    "lower score is better. Relative width: width divided by that of a random walk with the volatility of the window. "
+    "lower score is better. Random walk: one with the volatility of the window. "
     "The confidence interval (95% CI) assumes independent outcomes; for several tickers and for later horizons it is "
     "too narrow."
 )
@@ -35,7 +35,14 @@ def print_intervals(console: Console, scores: "Sequence[IntervalScore]", *, of: 
     title = f"Prediction intervals, all filled {of}"
     table = rows_table(title)
     table.add_column("horizon", no_wrap=True)
-    for name in ("level", "actuals\ninside", "95% CI", "mean\nwidth %", "relative\nwidth", "interval\nscore"):
+    for name in (
+        "level",
+        "actuals\ninside",
+        "95% CI",
+        "mean\nwidth %",
+        "width, ratio to\nrandom walk",
+        "interval\nscore %",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for score in universe:
         table.add_row(

@@ -40,6 +40,14 @@ OfSimulation = Annotated[
 ]
 
 
+def date_of(text: str) -> date:
+    """Parse a date of the command line, such as 2026-11-20."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date; write one such as 2026-11-20") from None
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON; dates and moments in ISO 8601."""
 

@@ -152,7 +152,8 @@ def root(
             "--config",
             "-c",
             callback=use_config,
-            help="Configuration file. Default: $LDTM_CONFIG, else ./universe.toml. The demo's is demo.toml.",
+            help="Configuration file. Default: $LDTM_CONFIG, else ./universe.toml, or ./demo.toml if only the demo is "
+            "set up.",
         ),
     ] = None,
     version: Annotated[

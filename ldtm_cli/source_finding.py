@@ -36,7 +36,9 @@ def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
         return _web_service(settings, environ, tickers[0])
     source = open_source(settings, environ, datetime.now(UTC))
     coverage = source.coverage(tickers)
-    where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
+    where = (
+        f"{settings.source.basis} prices in folder {settings.source.folder}" if source.name == "files" else source.name
+    )
     found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
     if coverage.unreadable:
         more = f" and {counted(len(coverage.unreadable) - 1, 'more file')}" if len(coverage.unreadable) > 1 else ""

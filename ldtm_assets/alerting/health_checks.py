@@ -1,4 +1,4 @@
-"""Health checks of conditions that have no event: an invalid configuration, invalid addresses, ticks that fail.
+"""Health checks of what Dagster's event log does not show: an invalid configuration or address, and ticks that fail.
 
 Each condition is one alert while it lasts. Every check evaluates the conditions again; it keeps no state.
 """
@@ -18,7 +18,8 @@ from ldtm_lib.project import Project
 
 CONFIGURATION, ADDRESSES = "configuration", "addresses"
 NUM_TICKS_OF_SENSOR = 2
-"""Consecutive failed ticks of a sensor that raise its alert, and good ones that resolve it: every tick is a retry."""
+"""Consecutive failed ticks of a sensor that raise its alert, and good ones that resolve it: every tick is a retry. A
+sensor with fewer ticks needs only those."""
 FINISHED = (TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE)
 NUM_UNDER_WAY = 3
 """Ticks of one schedule or sensor that may be unfinished: the present one, and those of killed daemons."""

@@ -50,8 +50,8 @@ class FreshnessConfig(dg.Config):
         dg.AssetCheckSpec(
             MODELS_ARE_FRESH,
             asset="registry",
-            description="Every ticker was trained on its new bars and judged by the gate within "
-            "`automation.max_training_age_days`.",
+            description="No ticker with bars newer than its last training has waited for a verdict of the gate for "
+            "more than `automation.max_training_age_days`.",
         ),
     ],
     can_subset=True,

@@ -19,7 +19,7 @@ def fillbacks_spec(layout: DailyLayout) -> dg.AssetSpec:
     return dg.AssetSpec(
         "fillbacks",
         deps=["prices", dg.AssetDep("snapshots", partition_mapping=layout.earlier_sessions(ONE_MONTH_SESSIONS))],
-        description="The actuals that this session's close provided for earlier forecasts of the ticker.",
+        description="The actuals that this session's close provided for earlier forecasts of the partition's tickers.",
         partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres"},
@@ -45,8 +45,9 @@ def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outc
             for ticker, run_date, horizon, _, reason in report.voided.iter_rows()
         )
         outcome.notes.extend(
-            f"restated: the {HORIZON_NAMES[row['horizon']]} actual of {row['ticker']} on {row['run_date']} is "
-            f"{_price(row['restated_actual'])} according to a later bar; {_price(row['actual'])} stays on record"
+            f"restated: the actual of the {HORIZON_NAMES[row['horizon']]} forecast of {row['ticker']} made on "
+            f"{row['run_date']} is {_price(row['restated_actual'])} according to a later bar; {_price(row['actual'])} "
+            "stays on record"
             for row in report.restated.iter_rows(named=True)
         )
     return outcome

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, OfSimulation, console, errors, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, OfSimulation, console, date_of, errors, print_json, ready_project
 from ldtm_cli.tables import facts_table, rows_table
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.installation import FILES
@@ -96,12 +96,12 @@ def print_configurations(console: Console, found: "Sequence[Configuration]") -> 
 @app.command("prove")
 def prove(
     ticker: Annotated[str, typer.Argument(help="Ticker of the forecast.")],
-    run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date.")],
+    run_date: Annotated[date, typer.Argument(parser=date_of, metavar="RUN_DATE", help="Its run date.")],
     simulation: OfSimulation = None,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: TICKER_DATE.proof.json.")] = None,
 ) -> None:
     """Write a proof that a forecast and its later events are in the record; verify_proof.py checks it anywhere."""
-    print_proof(console, *write_proof(ready_project(), ticker, run_date.date(), simulation, out))
+    print_proof(console, *write_proof(ready_project(), ticker, run_date, simulation, out))
 
 
 @app.command("seal")
@@ -205,8 +205,8 @@ def print_report(console: Console, report: "AuditReport") -> None:
         table.add_row("installation", first.installation_id)
         table.add_row(
             "universe",
-            f"{counted(len(last.tickers), 'ticker')}, settings {last.settings_sha256[:8]}; on record since "
-            f"{first.recorded_at.astimezone(UTC):%Y-%m-%d}, "
+            f"{counted(len(last.tickers), 'ticker')}, settings with SHA-256 {last.settings_sha256[:8]}...; on record "
+            f"since {first.recorded_at.astimezone(UTC):%Y-%m-%d}, "
             + (f"changed {counted(num_changes, 'time')}" if num_changes else "unchanged"),
         )
     for place in report.publications:

@@ -1,12 +1,12 @@
 """`ldtm fillback`: the actuals that are due, and those that were filled."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import AsJson, console, date_of, print_json, ready_project
 from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def fillback(
         bool, typer.Option("--restated", help="List actuals whose bar was restated later, and write nothing.")
     ] = False,
     as_of: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Only target sessions up to this one. Default: all."),
+        date | None,
+        typer.Option(parser=date_of, metavar="DATE", help="Only target sessions up to this one. Default: all."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +30,7 @@ def fillback(
 
     project = ready_project()
     with project.database.transaction() as conn:
-        until = as_of.date() if as_of else last_closed_session(conn)
+        until = as_of or last_closed_session(conn)
     if restated or dry_run:
         with project.database.transaction() as conn:
             rows = (restated_actuals(conn) if restated else due(conn, as_of=until)).to_dicts()
@@ -63,8 +63,8 @@ def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("No bar behind an actual was restated.")
         return
-    table = rows_table("Actuals whose bar was restated later; the record does not change", is_dense=True)
-    for name in ("ticker", "run date", "horizon", "target", "on record", "restated", "bar recorded\nat (UTC)"):
+    table = rows_table("Actuals whose bar was restated later (times in UTC); the record does not change", is_dense=True)
+    for name in ("ticker", "run date", "horizon", "target", "on record", "restated", "bar recorded"):
         table.add_column(name, justify="right" if name in ("on record", "restated") else "left", no_wrap=True)
     for row in rows:
         table.add_row(

@@ -96,12 +96,9 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
     for row in rows:
         table.add_row(row.ticker, *_cells(row))
     console.print(table)
-    has_remarks = any(row.abstained_reason is not None for row in rows)
-    if has_remarks or first.next_day_session == first.next_monday_session:
+    _print_abstentions(console, rows, of_ticker=False)
+    if first.next_day_session == first.next_monday_session and all(row.abstained_reason is None for row in rows):
         console.print()
-    for row in rows:
-        if row.abstained_reason is not None:
-            console.print(f"{escape(row.ticker)} abstained: {escape(row.abstained_reason)}", highlight=False)
     if first.next_day_session == first.next_monday_session:
         from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
 
@@ -120,11 +117,7 @@ def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
     for row in rows:
         table.add_row(str(row.run_date), *_cells(row))
     console.print(table)
-    if any(row.abstained_reason is not None for row in rows):
-        console.print()
-    for row in rows:
-        if row.abstained_reason is not None:
-            console.print(f"abstained on {row.run_date}: {escape(row.abstained_reason)}", highlight=False)
+    _print_abstentions(console, rows, of_ticker=True)
 
 
 def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizon: str, *, of_ticker: bool) -> None:
@@ -149,11 +142,21 @@ def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizo
             _kind(row),
         )
     console.print(table)
+    _print_abstentions(console, rows, of_ticker=of_ticker)
     if any(row.abstained_reason is None and row.interval(horizon, 95) is None for row in rows):
         console.print(
             f"\n{NOTHING}: no interval, since too few outcomes are known or no finite interval reaches the level.",
             highlight=False,
         )
+
+
+def _print_abstentions(console: Console, rows: "Sequence[RecordedForecast]", *, of_ticker: bool) -> None:
+    abstained = [row for row in rows if row.abstained_reason is not None]
+    if abstained:
+        console.print()
+    for row in abstained:
+        what = f"abstained on {row.run_date}" if of_ticker else f"{escape(row.ticker)} abstained"
+        console.print(f"{what}: {escape(row.abstained_reason or '')}", highlight=False)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

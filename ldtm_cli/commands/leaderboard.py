@@ -158,7 +158,7 @@ def print_simulations(console: Console, known: "Sequence[Simulation]", rows: "Ro
     models = (
         f"models of its own, trained before their sessions and again every {shown.retrain_every} sessions"
         if shown.retrain_every
-        else "the models of the registry"
+        else "models of the registry that were trained before the sessions"
     )
     others = f"; --simulation N shows another one of {len(known)}" if len(known) > 1 else ""
     console.print(
@@ -195,10 +195,11 @@ def print_leaderboard(
         return
     console.print(_scores(board, rows, with_ranks=console.width >= WIDTH_WITH_RANKS))
     console.print(
-        "\n[dim]Tickers are ranked by the lower end of the confidence interval of their direction accuracy. Rank 95% "
-        "CI: simultaneous confidence intervals of the ranks by accuracy. Share called: share of the forecasts that "
-        "named a direction. Errors: mean absolute error in percent of the actual price, model / no change. After most "
-        "Friday closes, next day and next Monday are the same session, which the network forecasts with two heads.[/]\n"
+        "\n[dim]Counted are each ticker's newest run dates with filled actuals. Tickers are ranked by the lower end of "
+        "the confidence interval of their direction accuracy. Rank 95% CI: simultaneous confidence intervals of the "
+        "ranks by accuracy. Share called: share of the forecasts that named a direction. Errors: mean absolute error "
+        "in percent of the actual price, model / no change. After most Friday closes, next day and next Monday are the "
+        "same session, which the network forecasts with two heads.[/]\n"
     )
     print_comparison(console, compared, of=f"{rows.kind} forecasts", num_counted=board.universe.num_filled)
     print_intervals(console, intervals, of=f"{rows.kind} forecasts")
@@ -217,7 +218,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
         console.print(f"No shadow forecast is recorded for a {kind} forecast.")
         console.print("Daily runs record shadows if [forecast] shadows is candidate, retired or both.", markup=False)
         return
-    title = f"Shadow forecasts beside {kind} rows (they never count)"
+    title = f"Shadow forecasts, which never count, beside {kind} rows"
     table = rows_table(title, is_dense=True)
     for name in ("ticker", "model,\nstatus now"):
         table.add_column(name, no_wrap=True)
@@ -227,7 +228,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
         "95% CI",
         "share\ncalled",
         "next day\nerror %",
-        "against\nrecord %",
+        "shadow /\nrecord %",
         "run\ndates",
     ):
         table.add_column(name, justify="right", no_wrap=True)
@@ -240,7 +241,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
     console.print(table)
     console.print(
         "\n[dim]Forecasts of models that are not in use. No rank, accuracy, seal or verdict counts them. Next day "
-        "error: mean absolute error in percent of the actual price, model / no change. Against record: error of the "
+        "error: mean absolute error in percent of the actual price, model / no change. Shadow / record: error of the "
         "shadow / error of the forecasts on record, over the run dates on which another model made the recorded "
         "forecast. Run dates: their number.[/]"
     )
@@ -249,7 +250,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
 def _scores(board: "Leaderboard", rows: "RowKind", *, with_ranks: bool) -> Table:
     """Return the table of the tickers in the order of their ranks; in 80 columns there is no room for the numbers."""
     first, last = board.universe.first_run_date, board.universe.last_run_date
-    table = rows_table(f"Leaderboard, {rows.kind}, last 30 filled sessions ({first} to {last})", is_dense=True)
+    table = rows_table(f"Leaderboard, {rows.kind}: {first} to {last}, at most 30 sessions a ticker", is_dense=True)
     if with_ranks:
         table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("rank\n95% CI", justify="right", no_wrap=True)
@@ -307,7 +308,7 @@ def _accuracy(num_correct: int, num_directional: int) -> str:
 
 
 def _gate(board: "Leaderboard", rows: "RowKind") -> Table:
-    table = rows_table("Verdicts of the gate")
+    table = rows_table("Verdicts of the gate on the newest networks; an active model stays active if they are refused")
     table.add_column("ticker")
     table.add_column("verdict")
     table.add_column("why")

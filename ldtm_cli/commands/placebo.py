@@ -104,7 +104,7 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
     done = "" if is_complete else f"{report.num_retrainings} of "
     retrainings = counted(report.num_asked, "retraining")
     copies = counted(report.num_copies, "placebo copy", "placebo copies")
-    table = rows_table(f"{done}{retrainings} of {copies} of each ticker")
+    table = rows_table(f"After {done}{retrainings} of {copies} of each ticker")
     table.add_column("gate")
     for name in ("models", "active", "share", "95% interval", "promotions", "of these,\nreplacements"):
         table.add_column(name, justify="right")
@@ -119,8 +119,11 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
             f"{tally.num_replacements}",
         )
     console.print(table)
-    console.print("\nWith the four rules alone, every candidate that passes replaces the active model.\n")
-    by_ticker = rows_table("Placebos that are active at the end")
+    console.print(
+        "\nFour rules: direction accuracy, price error, leakage and folds. With them alone, every candidate that "
+        "passes replaces the active model.\n"
+    )
+    by_ticker = rows_table("Placebos that are active after these retrainings")
     by_ticker.add_column("ticker")
     for tally in report.gates:
         by_ticker.add_column(tally.gate, justify="right")
@@ -167,7 +170,9 @@ def _print_canaries(console: Console, report: "CanaryReport") -> None:
             "" if canary.timing_p is None else f"{canary.timing_p:.2g}",
         )
     console.print(table)
-    console.print()
+    console.print(
+        "\nTiming p: the probability that random calls, as often up and as often down, are right at least as often.\n"
+    )
     for canary in report.canaries:
         if not canary.is_as_expected:
             console.print(f"[red]{canary.ticker}[/] {escape(canary.found)}", soft_wrap=True)
@@ -186,7 +191,13 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
     table = rows_table(f"Placebos: {copies} of each ticker with shuffled labels")
     table.add_column("ticker")
     for name in (
-        *("models", "pass the\nplain gate", "coins that\nwould pass", "always up\npasses", "pass the\nstrict gate"),
+        *(
+            "models",
+            "pass the\nplain gate",
+            f"coins with\n{min_accuracy:.0%} right",
+            f"always up\n{min_accuracy:.0%} right",
+            "pass the\nstrict gate",
+        ),
         *("accuracy", "up\ndays"),
     ):
         table.add_column(name, justify="right", no_wrap=True)
@@ -204,7 +215,8 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
     console.print(
         f"{total.num_passed} of {models} that cannot have learned anything passed the plain gate "
         f"({_share(total.num_passed, total, total.passed_interval)}); of {total.num_models} coins, "
-        f"{total.coins_expected:.1f} would pass on average ({total.coins_expected / total.num_models:.1%}).",
+        f"{total.coins_expected:.1f} would be right in {min_accuracy:.0%} of their calls or more on average "
+        f"({total.coins_expected / total.num_models:.1%}).",
     )
     console.print(
         f"{total.num_passed_strict} of {models} passed the strict gate "

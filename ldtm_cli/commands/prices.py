@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, errors, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, date_of, errors, print_json, ready_project
 from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError, SourceError
 from ldtm_lib.wording import counted, named
@@ -60,10 +60,11 @@ def download_(
         list[str] | None, typer.Argument(help="Tickers of the universe. Default: all that are not retired.")
     ] = None,
     first: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session. Default: the earliest available.")
+        date | None,
+        typer.Option(parser=date_of, metavar="DATE", help="First session. Default: the earliest available."),
     ] = None,
     last: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session. Default: the newest closed one.")
+        date | None, typer.Option(parser=date_of, metavar="DATE", help="Last session. Default: the newest closed one.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also fetch tickers whose files are complete.")] = False,
     as_json: AsJson = False,
@@ -83,7 +84,7 @@ def download_(
 def split_(
     ticker: Annotated[str, typer.Argument(help="The ticker.")],
     session: Annotated[
-        datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="The first session on the new basis.")
+        date, typer.Argument(parser=date_of, metavar="DATE", help="The first session on the new basis.")
     ],
     ratio: Annotated[
         str, typer.Argument(help="New shares for one old share, such as 2, 3:2 or 1:10; 1 withdraws a split.")
@@ -91,7 +92,8 @@ def split_(
     lacking: Annotated[
         bool | None,
         typer.Option(
-            help="Whether earlier stored bars have prices from before the split. Needed only if prices do not show it."
+            help="Whether the stored bars before DATE are not adjusted for the split yet. Needed only if their prices "
+            "do not show it."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -100,7 +102,7 @@ def split_(
 
     Stored bars that lack the split are restated. Every statement stays on record, and deliveries do not change it.
     """
-    stated = state(ready_project(may_be_demo=False), ticker, session.date(), ratio, lacking)
+    stated = state(ready_project(may_be_demo=False), ticker, session, ratio, lacking)
     print_json(asdict(stated)) if as_json else print_stated(console, stated)
 
 
@@ -139,7 +141,7 @@ def quarantine_(as_json: AsJson = False) -> None:
 @app.command("release")
 def release_(
     ticker: Annotated[str, typer.Argument(help="The ticker.")],
-    session: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="The session of the bar.")],
+    session: Annotated[date, typer.Argument(parser=date_of, metavar="DATE", help="The session of the bar.")],
     close: Annotated[
         float | None,
         typer.Option(help="The close of the bar to record, if several bars of the session are in quarantine."),
@@ -151,7 +153,7 @@ def release_(
     The bar is recorded as it arrived, with its source. A bar that is not valid, such as one whose high is below its
     low, cannot be released: load a corrected one.
     """
-    bar = release_bar(ready_project(may_be_demo=False), ticker, session.date(), close)
+    bar = release_bar(ready_project(may_be_demo=False), ticker, session, close)
     print_json(asdict(bar)) if as_json else print_released(console, bar)
 
 
@@ -203,7 +205,7 @@ def print_released(console: Console, bar: "ReleasedBar") -> None:
 
 
 def download_files(
-    folder: Path, tickers: list[str] | None, first: datetime | None, last: datetime | None, *, again: bool
+    folder: Path, tickers: list[str] | None, first: date | None, last: date | None, *, again: bool
 ) -> "DownloadReport":
     """Download bars of the configured source up to the newest session that has closed.
 
@@ -218,7 +220,7 @@ def download_files(
     settings, calendar, now = load_settings(current_config()), exchange_calendar(), datetime.now(UTC)
     asked = [settings.require_ticker(ticker) for ticker in tickers or settings.tickers_on(now.date())]
     newest = calendar.last_closed(now)
-    since, until = first.date() if first else FIRST_DAY, min(last.date() if last else newest, newest)
+    since, until = first or FIRST_DAY, min(last or newest, newest)
     if not calendar.between(since, until):
         raise ConfigurationError(f"no session from {since} to {until} has closed; change --first or --last")
     kind = settings.source.kind

@@ -56,16 +56,17 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Option(
-            help="The version to restore. Default: the newest older version that was never retired by hand or rolled "
-            "back from."
+            help="The version to restore. Default: the newest older version that has a checkpoint file and was never "
+            "retired by a lifecycle action or rolled back from."
         ),
     ] = None,
     by: By = None,
 ) -> None:
     """Make an earlier network of a ticker active again, as a new version; the present one retires.
 
-    A network that was retired by hand or rolled back from is restored only if --to names it; without an active model,
-    --to is required. Forecasts on record do not change. The next candidate that passes the gate replaces the network.
+    A network that a lifecycle action retired, or that was rolled back from, is restored only if --to names it; without
+    an active model, --to is required. Forecasts on record do not change. The next candidate that passes the gate
+    replaces the network.
     """
     from ldtm_lib.registry import lifecycle
 
@@ -141,7 +142,7 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
         )
         return
     table = rows_table()
-    for name in ("ticker", "active", "candidate\ntrained on"):
+    for name in ("ticker", "active", "candidate,\nbars up to"):
         table.add_column(name, no_wrap=True)
     table.add_column("retired\nversions", justify="right", no_wrap=True)
     table.add_column("newest verdict of the gate", min_width=24)
@@ -157,7 +158,7 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _last_words(row: dict[str, Any]) -> str:
-    """Failed rules, or a note that none failed, preceded by a lifecycle action that retired a network that passed."""
+    """Lifecycle action that keeps a passing network out of service, and failed rules, else that every rule passed."""
     said = [row["out_of_service"]] if row["out_of_service"] else []
     said += row["failed"]
     return ";\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
@@ -195,7 +196,7 @@ def print_versions(console: Console, ticker: str, versions: "Sequence[VersionEnt
         )
         return
     table = rows_table(f"{escape(ticker)}, newest version first")
-    for name in ("version", "trained on", "active from\nuntil (UTC)"):
+    for name in ("version", "trained on\nbars up to", "active from\nuntil (UTC)"):
         table.add_column(name, no_wrap=True)
     table.add_column("forecasts", justify="right")
     table.add_column("beginning, end,\ncheckpoint")

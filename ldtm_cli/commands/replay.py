@@ -1,13 +1,13 @@
 """`ldtm replay`: recomputes a forecast on record and compares it."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, OfSimulation, console, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, OfSimulation, console, date_of, print_json, ready_project
 from ldtm_cli.tables import rows_table
 from ldtm_lib.wording import moment_text
 
@@ -19,7 +19,9 @@ SHOWN_DIGITS = 16
 
 def replay(
     ticker: Annotated[str, typer.Argument(help="The ticker of the row.")],
-    run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date, such as 2026-11-20.")],
+    run_date: Annotated[
+        date, typer.Argument(parser=date_of, metavar="RUN_DATE", help="Its run date, such as 2026-11-20.")
+    ],
     simulation: OfSimulation = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,8 +39,8 @@ def replay(
         found = replay_forecast(
             conn,
             ticker,
-            run_date.date(),
-            simulation_of_row(conn, ticker, run_date.date(), simulation),
+            run_date,
+            simulation_of_row(conn, ticker, run_date, simulation),
             folder=project.checkpoint_folder,
             settings=project.settings,
             calendar=exchange_calendar(),
@@ -89,7 +91,8 @@ def _label(field: str) -> str:
     names = {
         "direction_pred": "direction",
         "run_date_close": "close of the run date",
-        "window_sha256": "SHA-256 of the window",
+        "window_sha256": "SHA-256, window from bars",
+        "stored_window": "SHA-256, stored window",
     }
     return names.get(field, field.replace("_", " "))
 

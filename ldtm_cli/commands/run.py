@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ldtm_cli.invocation import EXIT_FAILED, console, errors, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, console, date_of, errors, ready_project
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.wording import counted, named
 
@@ -31,8 +31,8 @@ class RowCount:
 
 def run(
     session: Annotated[
-        datetime | None,
-        typer.Argument(metavar="DATE", formats=["%Y-%m-%d"], help="Session to run. Default: the newest closed one."),
+        date | None,
+        typer.Argument(parser=date_of, metavar="DATE", help="Session to run. Default: the newest closed one."),
     ] = None,
     ticker: Annotated[
         list[str] | None, typer.Option("--ticker", "-t", help="Ticker to run, repeatable. Default: the universe.")
@@ -55,7 +55,7 @@ def run(
 
     project, calendar = ready_project(), exchange_calendar()
     with project.database.transaction() as conn:
-        day = _closed_session(conn, project, calendar, None if session is None else session.date())
+        day = _closed_session(conn, project, calendar, session)
         chosen = _tickers_on(project, day, ticker)
         _announce_rows(conn, calendar, day, chosen, may_be_late=late)
         rows_before, filled_before = _rows(conn, day, chosen), _num_filled(conn, chosen)
@@ -81,8 +81,8 @@ def run(
 
 def print_rows(console: Console, day: date, rows: Sequence[RowCount], *, num_new: int, num_filled: int) -> None:
     """Print the rows of a session, and what the run added."""
-    kinds = ", ".join(
-        f"{row.num_rows:,} {row.kind}" + (f" ({row.num_abstained:,} abstained)" if row.num_abstained else "")
+    kinds = "; ".join(
+        f"{row.num_rows:,} {row.kind}" + (f", of which {row.num_abstained:,} abstained" if row.num_abstained else "")
         for row in rows
     )
     console.print(f"rows of {day}   {num_new:,} written now; on record: {kinds or 'none'}", highlight=False)

@@ -109,7 +109,7 @@ def _pending(found: "Status") -> Iterator[str]:
         lines.append(f"{counted(number, 'row')} of {session}, {when}")
     yield from _shortened(lines)
     if others := sum(not each.lacks_row for each in found.pending):
-        yield f"{counted(others, 'incomplete partition')} with a row"
+        yield f"{counted(others, 'row')} recorded, but bar or actuals still missing"
     if number := found.counts.num_without_bar:
         yield f"{counted(number, 'due actual')} without a bar, the oldest of {found.counts.oldest_without_bar}"
     if number := found.counts.num_refused_bars:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ldtm_cli.invocation import EXIT_FAILED, NOTHING, console, errors, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, NOTHING, console, date_of, errors, ready_project
 from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.wording import counted
@@ -24,10 +24,10 @@ def train(
         list[str] | None, typer.Argument(metavar="TICKER", help="Tickers to train. Default: the universe.")
     ] = None,
     as_of: Annotated[
-        datetime | None,
+        date | None,
         typer.Option(
             "--as-of",
-            formats=["%Y-%m-%d"],
+            parser=date_of,
             metavar="DATE",
             help="Last session whose bars are used. Default: the newest closed one.",
         ),
@@ -45,7 +45,7 @@ def train(
     from ldtm_lib.database.clock import now
 
     project = ready_project()
-    day = _last_session(project, None if as_of is None else as_of.date())
+    day = _last_session(project, as_of)
     chosen = [project.settings.require_ticker(ticker) for ticker in tickers or project.settings.tickers_on(day)]
     failures: list[str] = []
     with project.database.transaction() as conn:

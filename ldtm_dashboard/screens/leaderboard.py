@@ -28,8 +28,8 @@ def page() -> None:
     board = views.board(event, asked, tuple(views.left().items()))
     if not board.universe["num_filled"]:
         st.info(
-            f"No {rows.name} forecast of {version} has been filled yet. A daily run records forecasts after the "
-            "close and fills actuals when their bars come: start it with `ldtm up`. `ldtm bootstrap` simulates past "
+            f"No forecast has been filled yet ({rows.name}, {version}). A daily run records forecasts after the close "
+            "and fills actuals when their bars come: start it with `ldtm up`. `ldtm bootstrap` simulates past "
             "sessions; choose a simulation under Rows.",
             icon=":material/info:",
         )

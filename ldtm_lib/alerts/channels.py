@@ -57,7 +57,7 @@ TOO_LONG = re.compile(r" answered 4(00|13)$")
 
 
 class NoAnswer(NotificationNotDelivered):
-    """A channel did not answer: the notification may have been delivered."""
+    """It is not known whether a channel accepted the notification: it may have been delivered."""
 
 
 class Channel:
@@ -219,4 +219,4 @@ def _failure(shown_as: str, result: AppriseResult) -> NotificationNotDelivered:
         return NotificationNotDelivered(f"{shown_as} could not be reached")
     if "timed out" in said.lower():
         return NoAnswer(f"{shown_as} did not answer in time")
-    return NoAnswer(f"{shown_as} did not accept it")
+    return NoAnswer(f"{shown_as} reported a failure without a reason; the notification may have been delivered")

@@ -1,4 +1,4 @@
-"""Notifications of all alerts that are not notified yet, one per session, so that 103 failures are one notification.
+"""Notifications of open alerts and of resolutions, one per session, so that 103 failures are one notification.
 
 Alerts of older sessions, such as those of a run over years, share one notification, which names the session of each
 line.
@@ -27,7 +27,8 @@ COUNTED: Mapping[Severity, tuple[str, str]] = {
 }
 LONGEST_SUMMARY, SHORTEST_SUMMARY = 1000, 160
 LONGEST_TABLE = 12_000
-"""Characters that the summaries of one notification share; the page behind a link shows the whole text."""
+"""Characters that the summaries of a notification share, unless each would have less than SHORTEST_SUMMARY. The page
+behind a link shows the whole text."""
 NEWEST_SESSIONS = 5
 """Sessions with a notification of their own; alerts of older sessions, or of none, share one."""
 MOST_ROWS = 250
@@ -70,11 +71,12 @@ def compose_notifications(
     is_busy: bool = False,
     hold_minutes: float = 0.0,
 ) -> list[int]:
-    """Compose notifications of all alerts that have none, by session, and address them to channels. Returns their ids.
+    """Compose notifications of open alerts and of resolutions that were not notified, and address them to channels.
 
     Runs in the caller's transaction, in four statements; the alerts are marked as notified in it, so that none is
     notified twice. While `is_busy`, the run under way may raise more alerts: the notification waits, `hold_minutes` at
-    most. Secrets of `environ` are removed from every text.
+    most. Secrets of `environ` are removed from every summary. Returns the ids of the
+    notifications.
     """
     with conn.cursor(row_factory=class_row(UnnotifiedAlert)) as cursor:
         found = cursor.execute(query("alerts.unnotified")).fetchall()
@@ -118,8 +120,8 @@ def compose_notifications(
 def notification_of(session: date | None, items: Sequence[UnnotifiedAlert], ui_url: str) -> Notification:
     """One notification of some alerts and the resolutions of others: its main link, a table, the other links.
 
-    The link of the worst alert comes first, so that a channel that truncates the text keeps it. Without a session of
-    its own the notification names the session of each line.
+    The link of the worst open alert comes first, so that a channel that truncates the text keeps it. Without a session
+    of its own the notification names the session of each line.
     """
     ordered = sorted(items, key=_sort_key)
     unresolved = [item for item in ordered if not item.is_resolved]
@@ -131,7 +133,7 @@ def notification_of(session: date | None, items: Sequence[UnnotifiedAlert], ui_u
     sessions = {item.session for item in items if item.session}
     names_session = session is None and bool(sessions)
     longest = max(SHORTEST_SUMMARY, min(LONGEST_SUMMARY, LONGEST_TABLE // len(items)))
-    links = _links(ordered, ui_url)
+    links = _links([*unresolved, *resolved], ui_url)
     parts = [*links[:1], _table([_row(item, WORDS[item.severity], longest, names_session) for item in unresolved])]
     if resolved:
         parts.append("Resolved:\n" + _table([_row(item, "OK", longest, names_session) for item in resolved]))

@@ -55,7 +55,7 @@ def configurations(conn: Connection) -> list[Configuration]:
 def changes(before: Configuration | None, after: Configuration) -> list[str]:
     """The changes that a configuration made, in words; for the first one, its tickers and settings."""
     if before is None:
-        return [f"{counted(len(after.tickers), 'ticker')}, settings {after.settings_sha256[:8]}"]
+        return [f"{counted(len(after.tickers), 'ticker')}, settings with SHA-256 {after.settings_sha256[:8]}..."]
     found: list[str] = []
     if added := [ticker for ticker in after.tickers if ticker not in before.tickers]:
         found.append(f"added {', '.join(added)}")

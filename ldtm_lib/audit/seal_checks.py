@@ -16,7 +16,7 @@ Name = Callable[[int], str]
 
 
 def check_seals(chain: Sequence[Seal], known: Collection[Discrepancy]) -> list[Discrepancy]:
-    """The seals that are broken, all computed again. `known` are discrepancies of rows, which explain wrong roots."""
+    """Compute all seals again; returns broken ones. `known` are discrepancies of rows, which explain wrong roots."""
     found: list[Discrepancy] = []
     previous, end, last = GENESIS, 0, None
     for at, seal in enumerate(chain):
@@ -43,11 +43,15 @@ def _wrong_root(seal: Seal, known: Collection[Discrepancy]) -> str:
     end = seal.first_event + seal.num_events
     if any(d.event_id is not None and seal.first_event <= d.event_id < end for d in known):
         return "its Merkle root is not that of its events, some of which are named above"
-    return "its Merkle root is not that of its events, whose hashes were rewritten to fit the rows"
+    return "its Merkle root is not that of its events: their hashes were rewritten to fit the rows, or it was altered"
 
 
 def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Name) -> list[Discrepancy]:
-    """Published seals that the chain lacks or has with other values; the first of each, with their number."""
+    """Compare a publication with the chain.
+
+    Returns its problems, and one discrepancy each for the published seals that the chain has with other values, that
+    were stamped before they were closed, and that the chain lacks.
+    """
     problems = [Discrepancy(what="publication", message=f"{name}: {problem}") for problem in published.problems]
     own = {seal.seal_id: seal for seal in chain}
     gone = [there for number, there in sorted(published.seals.items()) if number not in own]
@@ -65,10 +69,11 @@ def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Nam
         problems.append(Discrepancy(what="publication", message=message))
     if gone:
         newest = f"seal {chain[-1].seal_id}" if chain else "no seal at all"
+        is_end = not chain or gone[0].seal_id > chain[-1].seal_id
         message = (
-            f"{name}: {counted(len(gone), 'published seal')} from seal {gone[0].seal_id} on "
-            f"{'is' if len(gone) == 1 else 'are'} missing from the database, which ends with {newest}: it is an older "
-            "copy, or its end was cut off"
+            f"{name}: {counted(len(gone), 'published seal')} {'is' if len(gone) == 1 else 'are'} missing from the "
+            f"database, the first is seal {gone[0].seal_id}; the database ends with {newest}: "
+            + ("it is an older copy, or its end was cut off" if is_end else "seals were deleted")
         )
         problems.append(Discrepancy(what="publication", message=message))
     return problems

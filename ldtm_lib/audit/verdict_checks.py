@@ -30,7 +30,7 @@ from ldtm_lib.settings import ForecastConfig, GateConfig
 AT_ONCE = 200
 """Number of backtests whose forecasts are in memory at the same time."""
 SAME_FIGURE = 1e-9
-"""Relative tolerance: sums in another order, as on another processor, differ in the last bits."""
+"""Relative and absolute tolerance: sums in another order, as on another processor, differ in the last bits."""
 SCHEMA = {
     "event_id": pl.Int64,
     "version": pl.Int64,
@@ -64,11 +64,11 @@ class CheckedVerdicts:
     """One row per verdict: its place in the chain, `is_right` about its leaf, and `is_wrong` about its figures."""
     num_computed: int
     num_not_computed: int
-    """Verdicts on a backtest whose bounds are not on record, or by settings that this version no longer has."""
+    """Verdicts whose bounds are not on record, or are those of another version of LDTM."""
 
 
 def checked_verdicts(conn: Connection, in_force: Sequence[Configuration]) -> CheckedVerdicts:
-    """Check every verdict from the first one with an event on."""
+    """Check the first verdict that has an event, and every later verdict."""
     fields = events.fields_of("verdict", 1)
     names = [field.name for field in fields[2:]]
     places: list[dict[str, object]] = []

@@ -33,7 +33,7 @@ class Freshness:
     without_row: list[str]
     """Tickers in service that have neither a forecast nor an abstention."""
     not_in_service: list[str]
-    """Tickers that enter service on a later session: no training of them was judged by then."""
+    """Tickers that were not in service on the session: they entered service later, or not at all."""
     late: list[str]
     """Tickers whose row came after the deadline."""
     num_live: int
@@ -78,8 +78,8 @@ class Freshness:
 def freshness(conn: Connection, settings: Settings, session: date | None = None) -> Freshness:
     """The freshness of a session, or of the newest closed one with partitions, with one statement for any universe.
 
-    A session after the last partition expects no ticker, so nothing of it is missing. Raises CalendarError for a date
-    that is not a closed session by the database's calendar and clock.
+    A session after the last partition expects no bar and no row; actuals that are not filled still count. Raises
+    CalendarError for a date that is not a closed session by the database's calendar and clock.
     """
     with conn.cursor(row_factory=class_row(Freshness)) as cursor:
         found = cursor.execute(
@@ -100,10 +100,11 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
 
 
 def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
-    """The tickers of a session that have had new bars for `automation.max_training_age_days` and no training on them.
+    """The tickers of a session with bars newer than their last training, and no verdict for `max_training_age_days`.
 
     A training counts when the gate has judged its result, even if the result is that there are too few bars. After the
-    last session that has partitions nothing is forecast, so no training is due. One statement.
+    last session that has partitions nothing is forecast, so no training is due. The days of a ticker without a verdict
+    count from its first bar. One statement.
     """
     last = settings.partitions.last_session
     if last is not None and session >= last:
@@ -118,8 +119,8 @@ def not_retrained(conn: Connection, settings: Settings, session: date) -> list[s
 def resolve_freshness_alerts(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> int:
     """Resolve the alerts of sessions that missed their deadline and are complete now; returns the number of them.
 
-    A bar that is missing for longer than `ledger.void_after_sessions` is given up, and its alert is resolved as such.
-    Each such session takes one more statement.
+    A bar that is missing for longer than `ledger.void_after_sessions` is given up: its alert is resolved, with a
+    summary that says so. Each session with an open alert takes one more statement.
     """
     awaited_since = calendar.offset(calendar.last_closed(moment), -settings.ledger.void_after_sessions)
     found: dict[date, Freshness] = {}

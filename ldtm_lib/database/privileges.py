@@ -11,7 +11,8 @@ from ldtm_lib.errors import ConfigurationError
 def grant_writer_privileges(conn: Connection, role: str, *, dagster_schema: str) -> None:
     """Grant an existing role the privileges that LDTM needs: to add to the record, and to use Dagster's storage.
 
-    Other privileges of the role are revoked, and tables of Dagster that belong to it pass to the owner of their schema.
+    Its other privileges in both schemas are revoked, and tables of Dagster that belong to any other role than the owner
+    of their schema pass to that owner.
     Raises ConfigurationError when the role does not exist, when the connected role does not own the tables, or when
     somebody has put code of their own into Dagster's storage.
     """
@@ -45,10 +46,10 @@ def _first_line(error: psycopg.Error) -> str:
 
 
 def grant_reader_privileges(conn: Connection, role: str, *, dagster_schema: str) -> None:
-    """Let an existing role read the tables of LDTM, and runs, ticks and pools of Dagster's storage, and nothing else.
+    """Let an existing role read the tables of LDTM and those of Dagster's tables that the dashboard needs.
 
-    Other privileges of the role are revoked. Raises ConfigurationError when the role does not exist, may write or is a
-    superuser, and when the connected role does not own the tables.
+    Its other privileges in both schemas are revoked. Raises ConfigurationError when the role does not exist, may write
+    or is a superuser, and when the connected role does not own the tables.
     """
     try:
         conn.execute(query("database.grant_reader_privileges"), {"role": role})

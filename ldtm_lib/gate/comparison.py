@@ -22,7 +22,7 @@ digits."""
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NextDayTests:
-    """Next-day forecasts of a backtest on sessions that its networks never saw; each session occurs at most once."""
+    """Next-day forecasts of a backtest, each by a network that never saw its session; a session occurs at most once."""
 
     sessions: Sessions
     """(n,) the sessions whose close the forecasts start from, ascending."""

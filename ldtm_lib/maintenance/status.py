@@ -145,7 +145,9 @@ def needs(found: Status, settings: Settings) -> list[str]:
     newest = found.newest
     lines: list[str] = []
     if newest.is_overdue and newest.without_row:
-        lines.append(f"no row of {newest.session} for {named(newest.without_row)}: materialize these snapshots")
+        lines.append(
+            f"no row of {newest.session} for {named(newest.without_row)}: run `ldtm run {newest.session} --late`"
+        )
     if newest.is_overdue and newest.without_bar:
         lines.append(f"no bar of {newest.session} for {named(newest.without_bar)}: check the source")
     if newest.is_overdue and newest.unfilled:

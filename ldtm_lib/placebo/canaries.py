@@ -55,7 +55,7 @@ class Canary:
     expected: str
     """Verdicts that the gates must give on it, in words."""
     found: str
-    """Verdicts that they gave."""
+    """Verdicts that they gave, or the reason why no network was trained."""
     is_as_expected: bool
     passed: bool
     """True if it passed the plain gate."""

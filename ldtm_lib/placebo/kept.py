@@ -74,7 +74,10 @@ def placebo_words(found: KeptCalibration | None, ticker: str) -> str:
         sentences.append(f"for {ticker} alone, {_gate_results(own)}")
     else:
         sentences.append(f"{ticker} was not included")
-    return "; ".join(sentences) + ". Of as many coins, about " + f"{found.total.coins_expected:.1f} would have passed."
+    return (
+        "; ".join(sentences)
+        + f". Of as many coins, about {found.total.coins_expected:.1f} would have met the bound on direction accuracy."
+    )
 
 
 def _gate_results(tally: KeptTally) -> str:

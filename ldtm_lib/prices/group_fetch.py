@@ -50,8 +50,9 @@ def fetch_and_ingest(
 ) -> FetchReport:
     """Fetch the bars of some tickers in each of some ranges, and record them under the name `source`.
 
-    A ticker occurs in one range. Each group is recorded in its own transaction. If a source cannot be opened, or a
-    fetch fails as a whole, every ticker of the group fails.
+    A ticker occurs in one range. Each group is recorded in its own transaction. If a fetch
+    fails as a whole, every ticker of its group fails; if the source cannot be opened, every ticker of the range that is
+    not fetched yet.
     """
 
     def open_now() -> PriceSource:

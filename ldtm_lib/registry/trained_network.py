@@ -30,8 +30,9 @@ class TrainedNetwork:
     no_change_errors: tuple[float, ...] | None
     """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...] | None
-    """Losses, one per epoch; so are the validation losses."""
+    """One loss per epoch."""
     validation_losses: tuple[float, ...] | None
+    """One loss per epoch."""
     duration_seconds: float | None
     """Its share of the time of the networks that were trained together."""
     device: str | None

@@ -42,7 +42,8 @@ class PartitionConfig(Section, frozen=True):
 
     by: PartitionsBy = "date_and_ticker"
     """Partitions of daily runs: each session of each ticker, or each session with all of its tickers. Dagster advises
-    at most 100,000 partitions of an asset, so with more than 200 tickers this setting is required; use "date"."""
+    at most 100,000 partitions of an asset, so for more than 200 tickers there is no default: set it then, preferably to
+    "date"."""
     first_session: date = date(2025, 1, 2)
     """First session that is a partition."""
     last_session: date | None = None

@@ -47,7 +47,7 @@ _REMOVED = {
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:
-    """The first problem that pydantic found in the contents of a file: key, value, and what is allowed.
+    """One problem that pydantic found in the contents of a file, an unknown setting first: key, value, what is allowed.
 
     Values of unknown settings are not shown: they may be secrets. `model` describes the file.
     """
