@@ -96,7 +96,7 @@ def print_configurations(console: Console, found: "Sequence[Configuration]") -> 
 @app.command("prove")
 def prove(
     ticker: Annotated[str, typer.Argument(help="Ticker of the forecast.")],
-    run_date: Annotated[date, typer.Argument(parser=date_of, metavar="RUN_DATE", help="Its run date.")],
+    run_date: Annotated[date, typer.Argument(parser=date_of, metavar="run_date", help="Its run date.")],
     simulation: OfSimulation = None,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: TICKER_DATE.proof.json.")] = None,
 ) -> None:

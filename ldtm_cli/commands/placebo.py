@@ -94,7 +94,7 @@ def print_calibration(console: Console, found: "Calibration", min_accuracy: floa
     """Print the results of a calibration, as tables and in sentences."""
     _print_canaries(console, found.canaries)
     _print_placebo(console, found.placebo, min_accuracy)
-    _print_absent(console, found.left_out, found.placebo.untrained)
+    _print_absent(console, found.left_out, "copy not trained", found.placebo.untrained)
 
 
 def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
@@ -143,16 +143,16 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
         "\nNo placebo has live rows, so none of these active models is ever found degraded: only a promotion replaces "
         "one."
     )
-    _print_absent(console, found.left_out, report.untrained)
+    _print_absent(console, found.left_out, "retraining of a copy failed", report.untrained)
 
 
-def _print_absent(console: Console, left_out: "Mapping[str, str]", untrained: "Mapping[str, str]") -> None:
+def _print_absent(console: Console, left_out: "Mapping[str, str]", what: str, untrained: "Mapping[str, str]") -> None:
     if left_out or untrained:
         console.print()
     for reason in left_out.values():
         console.print(f"[yellow]left out[/]  {escape(reason)}", soft_wrap=True)
     for name, reason in untrained.items():
-        console.print(f"[yellow]untrained[/] {name}: {escape(reason)}", soft_wrap=True)
+        console.print(f"[yellow]{what}[/]  {name}: {escape(reason)}", soft_wrap=True)
 
 
 def _print_canaries(console: Console, report: "CanaryReport") -> None:

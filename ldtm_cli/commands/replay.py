@@ -20,7 +20,7 @@ SHOWN_DIGITS = 16
 def replay(
     ticker: Annotated[str, typer.Argument(help="The ticker of the row.")],
     run_date: Annotated[
-        date, typer.Argument(parser=date_of, metavar="RUN_DATE", help="Its run date, such as 2026-11-20.")
+        date, typer.Argument(parser=date_of, metavar="run_date", help="Its run date, such as 2026-11-20.")
     ],
     simulation: OfSimulation = None,
     as_json: AsJson = False,
@@ -91,8 +91,7 @@ def _label(field: str) -> str:
     names = {
         "direction_pred": "direction",
         "run_date_close": "close of the run date",
-        "window_sha256": "SHA-256, window from bars",
-        "stored_window": "SHA-256, stored window",
+        "window_sha256": "window made from bars",
     }
     return names.get(field, field.replace("_", " "))
 

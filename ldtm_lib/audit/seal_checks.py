@@ -43,7 +43,8 @@ def _wrong_root(seal: Seal, known: Collection[Discrepancy]) -> str:
     end = seal.first_event + seal.num_events
     if any(d.event_id is not None and seal.first_event <= d.event_id < end for d in known):
         return "its Merkle root is not that of its events, some of which are named above"
-    return "its Merkle root is not that of its events: their hashes were rewritten to fit the rows, or it was altered"
+    rewritten = "their hashes were rewritten to fit the rows, or the root was altered"
+    return f"its Merkle root is not that of its events: {rewritten}"
 
 
 def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Name) -> list[Discrepancy]:

@@ -174,7 +174,7 @@ def test_filters_change_the_board_and_a_download_has_every_ticker(large: Served,
     large.choose("Window", "252 filled sessions")
     large.wait("23,184 filled forecasts")
     large.choose("Rows", "late")
-    large.wait("No late forecast of all versions has been filled yet")
+    large.wait("No forecast has been filled yet (late, all versions)")
     large.choose("Rows", "live")
     large.wait("23,184 filled forecasts")
     large.tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))

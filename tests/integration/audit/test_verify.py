@@ -230,11 +230,19 @@ def test_an_altered_seal_is_found(record: Record) -> None:
     assert "its SHA-256 is not that of its header" in messages[0]
 
 
+def test_a_seal_that_was_deleted_before_the_newest_one_is_found(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute("delete from ledger_seal where seal_id = 1")
+    (message,) = (each for each in record.messages() if "published seal" in each)
+    assert "1 published seal is missing from the database, the first is seal 1" in message
+    assert message.endswith("seals were deleted")
+
+
 def test_hashes_rewritten_to_fit_an_altered_row_break_the_root(record: Record) -> None:
     with record.as_owner() as owner:
         _alter_with_its_hash(owner)
     (message,) = record.messages(published=False)
-    assert message.endswith("its Merkle root is not that of its events, whose hashes were rewritten to fit the rows")
+    assert message.endswith(": their hashes were rewritten to fit the rows, or the root was altered")
 
 
 def test_a_chain_rewritten_by_the_tables_owner_is_found_by_what_was_published_and_its_first_row_named(
@@ -364,8 +372,8 @@ def test_an_old_backup_is_found(empty_record: Record, server_url: str) -> None:
         (found,) = verify(old, empty_record.calendar, [empty_record.file]).discrepancies
         admin.execute(sql.SQL("drop database {}").format(sql.Identifier(f"{name}_old")))
     assert found.message.endswith(
-        "2 published seals from seal 2 on are missing from the database, which ends with seal 1: it is an older copy, "
-        "or its end was cut off"
+        "2 published seals are missing from the database, the first is seal 2; the database ends with seal 1: it is an "
+        "older copy, or its end was cut off"
     )
 
 

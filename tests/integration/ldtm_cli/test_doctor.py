@@ -110,7 +110,7 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
     assert findings["role"].found == "postgres is a superuser: it could bypass the rules of the record"
     sound = {what: finding.level for what, finding in findings.items() if what not in NOT_SOUND}
     assert sound == dict.fromkeys(sound, "ok")
-    assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
+    assert findings["source"].found == "adjusted prices in folder bars: 2 of 2 tickers have bars there"
     compare_findings("doctor", findings, tmp_path, database.url)
 
 
@@ -319,7 +319,7 @@ def test_tickers_without_a_file_are_counted_and_the_first_are_named(tmp_path: Pa
     source = findings_of(config)["source"]
     assert (source.level, source.found) == (
         "fail",
-        "adjusted files in bars: 0 of 8 tickers have bars there; none for AAPL, A, B, C, D and 3 more",
+        "adjusted prices in folder bars: 0 of 8 tickers have bars there; none for AAPL, A, B, C, D and 3 more",
     )
     assert source.remedy.startswith("add a file named after each")
     for name in ("aapl.us.txt", "sub/A.parquet", "B.csv", "ZZZ.csv"):
@@ -333,7 +333,7 @@ def test_tickers_without_a_file_are_counted_and_the_first_are_named(tmp_path: Pa
     source = findings_of(config)["source"]
     assert (source.level, source.found) == (
         "warn",
-        "adjusted files in bars: 3 of 7 tickers have bars there; none for C, D, E, F",
+        "adjusted prices in folder bars: 3 of 7 tickers have bars there; none for C, D, E, F",
     )
     (tmp_path / "bars" / "all.csv").write_text("ticker,date,open,high,low,close,volume\nC,2024-01-29,1,1,1,1,1\n")
     source = findings_of(config)["source"]
@@ -350,7 +350,8 @@ def test_a_file_that_cannot_be_read_is_not_counted_and_named(tmp_path: Path) -> 
     source = findings_of(config)["source"]
     assert source.level == "warn"
     assert source.found.startswith(
-        "adjusted files in bars: 1 of 2 tickers have bars there; MSFT.csv, line 1 names no columns of bars: '<html>'"
+        "adjusted prices in folder bars: 1 of 2 tickers have bars there; MSFT.csv, line 1 names no columns of bars: "
+        "'<html>'"
     )
 
 

@@ -212,7 +212,8 @@ def test_the_words_say_how_many_were_let_through_beside_coins() -> None:
     # Wilson's intervals of 80 and 1 of 200, by hand: 33.5% to 46.9% and 0.1% to 2.8%.
     assert (
         "80 of 200 models that cannot have learned anything passed the plain gate "
-        "(40.0%, 95% interval 33.5% to 46.9%); of 200 coins, 54.4 would pass on average (27.2%)." in text
+        "(40.0%, 95% interval 33.5% to 46.9%); of 200 coins, 54.4 would be right in 52% of "
+        "their calls or more on average (27.2%)." in text
     )
     assert "1 of 200 models passed the strict gate (0.5%, 95% interval 0.1% to 2.8%)." in text
     assert "Always saying up reaches 52% for 111 of the 200." in text
@@ -220,7 +221,7 @@ def test_the_words_say_how_many_were_let_through_beside_coins() -> None:
     assert "timing" in text
     assert "95.0%" in text
     assert "left out  FB has no bars" in text
-    assert "untrained AAPL~3: lost" in text
+    assert "copy not trained  AAPL~3: lost" in text
 
 
 def test_a_canary_that_was_not_seen_is_named_with_what_came_out() -> None:
@@ -323,4 +324,4 @@ def test_the_tables_of_retrainings_fit_into_80_columns() -> None:
     assert compared.split() == ["not_worse_than_active", "7", "7"]
     assert "only a promotion replaces one" in " ".join(text.split())
     assert "left out  no bars" in text
-    assert "untrained AAPL~3: lost" in text
+    assert "retraining of a copy failed  AAPL~3: lost" in text

@@ -75,7 +75,7 @@ def test_rows_that_would_be_late_are_written_with_late_only(installation: Instal
     done = installation.ldtm("run", "2013-02-01", "--late", "--ticker", "MSFT", "-t", "AAPL")
     assert done.returncode == 0, done.stderr
     assert "2 missing rows of 2013-02-01 would be recorded as late" in done.stdout
-    assert "rows of 2013-02-01   2 written now; on record: 2 late (2 abstained)" in done.stdout
+    assert "rows of 2013-02-01   2 written now; on record: 2 late, of which 2 abstained" in done.stdout
     assert conn.execute("select ticker, kind from snapshot order by 1").fetchall() == [
         ("AAPL", "late"),
         ("MSFT", "late"),

@@ -222,8 +222,8 @@ def test_what_may_still_come_by_itself_is_shown_and_needs_nobody_and_is_not_call
     installation.records(*TICKERS[1:])
     installation.tries(["AAPL"])
     by_hand = (
-        "no row of 2013-01-18 for AAPL, and daily_schedule and catch_up_sensor are off: materialize these snapshots, "
-        "or set automation.enabled"
+        "no row of 2013-01-18 for AAPL, and daily_schedule and catch_up_sensor are off: run `ldtm run "
+        "2013-01-18`, or set automation.enabled"
     )
     assert installation.read_status().needs == (by_hand,), "nothing comes by itself with automation off"
     installation.config.write_text(AUTOMATED)
@@ -247,7 +247,7 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
     installation.rows.forecast("FB", date(2013, 1, 17))
     screen = installation.read_status()
     assert screen.needs == (
-        "no row of 2013-01-18 for AAPL: materialize these snapshots",
+        "no row of 2013-01-18 for AAPL: run `ldtm run 2013-01-18 --late`",
         "no bar of 2013-01-18 for AAPL: check the source",
         "actuals not filled although their bars exist: FB 2013-01-17, next day; run `ldtm fillback`",
     )

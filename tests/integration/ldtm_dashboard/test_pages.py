@@ -70,7 +70,7 @@ def test_filters_of_the_leaderboard_change_what_is_counted(large: Reader, monkey
     test.selectbox[1].select(90).run()
     assert test.caption[0].value != before
     test.selectbox[0].select("late").run()
-    assert "No late forecast of all versions has been filled yet" in words(test)
+    assert "No forecast has been filled yet (late, all versions)" in words(test)
     (table,) = shown("leaderboard").dataframe
     assert list(table.value.columns[:3]) == ["ticker", "rank", "ranks"]
 

@@ -486,7 +486,7 @@ def test_the_command_shows_shadows_and_says_that_they_never_count(environment: F
     with console.capture() as capture:
         print_shadows(console, records, SIMULATED)
     shown = capture.get()
-    assert "Shadow forecasts beside simulated rows (they never count)" in shown
+    assert "Shadow forecasts, which never count, beside simulated rows" in shown
     assert "…" not in shown, "nothing is cut at 80 columns"
     lines = shown.splitlines()
     (at,) = [n for n, line in enumerate(lines) if line.startswith("AAPL")]

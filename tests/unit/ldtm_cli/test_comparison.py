@@ -66,7 +66,7 @@ def test_the_tables_fit_80_columns_uncut(how: Literal["universe", "tickers"]) ->
 def test_each_model_stands_with_its_errors_and_where_it_is_better_than_the_network() -> None:
     rows = {line[:10].strip(): line[10:].split() for line in printed(BOARD) if line[:1] not in ("", " ")}
     assert rows["network"] == ["1.080", "1.049", "1.650", "0.976", "5.040", "1.120", "56/98", "57%", "47–66"]
-    assert rows["no change"] == ["1.030", "1.000", "1.690", "1.000", "4.500", "1.000", "–", "–", "day,", "month"]
+    assert rows["no change"] == ["1.030", "1.000", "1.690", "1.000", "4.500", "1.000", "–", "–", "next", "day,"]
     assert rows["AR(1)"][-3:] == ["83%", "55–95", "direction"]
     assert rows["ridge"] == ["12.35", "11.99", "100.0", "59.20", "–", "20/40", "50%", "35–65"]
     assert rows["always up"] == ["–", "–", "–", "60/98", "61%", "51–70", "direction"]
