@@ -65,7 +65,7 @@ def test_seals_in_a_git_repository_are_compared(installation: Installation, tmp_
         installation.restore(tmp_path / "backup.tar")
     installation.restore(tmp_path / "backup.tar", accept_loss=True)
     (found,) = installation.verify().discrepancies
-    assert "1 published seal from seal 1 on is missing from the database" in found.message
+    assert "1 published seal is missing from the database, the first is seal 1" in found.message
     report = installation.seal()
     assert report.is_new is False
     assert len(report.failures) == 1, "nothing is sealed beside a newer publication"

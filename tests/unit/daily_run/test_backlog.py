@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ldtm_lib.daily_run.backlog import BacklogItem, due_at, next_backlog_item, wait
@@ -76,17 +76,24 @@ def partitions_of(item: BacklogItem) -> set[tuple[date, str]]:
 
 
 @given(partitions=boards(), moment=moments, config=configs)
+@example(
+    partitions=[
+        partition(date(2026, 11, 6)),
+        partition(date(2026, 11, 9), num_attempts=5, last_attempt_at=datetime(2026, 11, 10, 14, 0, tzinfo=UTC)),
+    ],
+    moment=datetime(2026, 11, 10, 14, 29, tzinfo=UTC),
+    config=CONFIG,
+)
 def test_a_run_request_has_only_due_partitions_and_the_oldest_that_have_not_failed(
     partitions: list[PendingPartition], moment: datetime, config: AutomationConfig
 ) -> None:
     item = ask(partitions, moment, config)
-    due = {(c.session, c.ticker) for c in partitions if due_at(c, config) <= moment}
+    urgent = [c for c in partitions if c.lacks_row and c.deadline - 120 * MINUTE <= moment < c.deadline]
+    due = {(c.session, c.ticker) for c in urgent or partitions if due_at(c, config) <= moment}
     if item is None:
-        assert not due
+        assert not due, "forecasts that are about to miss their deadline are waited for"
         return
     assert partitions_of(item) <= due
-    urgent = {c.session for c in partitions if c.lacks_row and c.deadline - 120 * MINUTE <= moment < c.deadline}
-    assert set(item.sessions) <= urgent or not urgent
     if all((c.session, c.ticker) not in due or c.num_attempts < 4 for c in partitions) and not urgent:
         assert item.sessions[0] == min(session for session, _ in due)
     assert len(item.sessions) <= config.sessions_per_run

@@ -83,7 +83,7 @@ def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
         assert picture(page[name], of).shape[1] == 540
     assert f"| 1 | 1{TO}1 | ALWAYS |" in page["leaderboard"]
     assert f"| 2 | 2{TO}2 | NEVER |" in page["leaderboard"]
-    assert "intervals of the ranks by accuracy" in page["leaderboard"]
+    assert "all of them hold at once with 95% confidence" in page["leaderboard"]
     assert (page["rows that count"], page["simulation"]) == ("simulated", "1 of 1")
 
 

@@ -139,7 +139,7 @@ def test_a_chain_that_was_begun_anew_contradicts_dagsters_event_log(
     checks = daily_run("2013-02-04")
     assert not checks["record_is_intact"].passed
     found = _text(checks["record_is_intact"], "found")
-    assert "Dagster event log, asset seals: 1 published seal from seal 0 on is missing from the database" in found
+    assert "Dagster event log, asset seals: 1 published seal is missing from the database, the first is seal 0" in found
     refused = _text(checks["seals_are_published"], "failed, tried again with the next seal")
     assert "seal 0 was published as " in refused
     with conn.transaction():
