@@ -2,7 +2,7 @@
 # make ui     the Dagster UI and the dashboard with the data of the demo
 # make quick  unit tests that start no process, in less than a minute
 # make check  lint, format, types, import contracts
-# make test   make check, then unit, integration and acceptance tests (15 to 20 minutes on 2 cores)
+# make test   make check, then unit, integration and acceptance tests (15 to 25 minutes on 2 cores)
 # make nightly  make audit, then the tests of killed runs and installations, long random histories, simulated weeks,
 #               the wheel, and the SQL on PostgreSQL 15
 # make containers  tests of the image and the container stack on a separate Docker engine (about 20 minutes)

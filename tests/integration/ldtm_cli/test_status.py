@@ -537,10 +537,11 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
     assert (newest["without_row"], newest["not_in_service"]) == (list(TICKERS), [])
     assert found["tables"]["counts"]["database_bytes"] > 2**20
     assert f"{len(found['needs'])} things to look at:" in shown.stdout
-    assert found["needs"][-2:] == [
+    needed = {
         "no model is active, so every ticker abstains: `ldtm registry list` shows why",
         "Dagster was never started here: run `ldtm up`",
-    ], "before these, rows and bars of the newest session are missed once the next one has opened"
+    }
+    assert needed <= set(found["needs"]), "others depend on the time of day, since a deadline may be near"
 
 
 def test_the_number_of_statements_does_not_depend_on_the_universe(

@@ -65,7 +65,15 @@ class RayProcess:
         self.mark = f"{os.getpid()}-{name}"
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [RAY, "start", "--block", "--node-ip-address=127.0.0.1", "--disable-usage-stats", *arguments],
+            [
+                RAY,
+                "start",
+                "--block",
+                "--node-ip-address=127.0.0.1",
+                "--disable-usage-stats",
+                "--include-log-monitor=false",
+                *arguments,
+            ],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **KEEPALIVE, **environ, MARK: self.mark},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
