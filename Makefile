@@ -60,7 +60,7 @@ bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 nightly: install audit
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "nightly and not docker"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "nightly and not docker" -rs
 	.ci/on-old-postgres
 
 containers: install

@@ -20,7 +20,7 @@ from tests.acceptance.simulation.shifted_clock import library, new_york
 
 NUM_TICKERS = int(os.environ.get("LDTM_SIMULATION_TICKERS", "8"))
 pytestmark = [
-    pytest.mark.nightly,
+    pytest.mark.nightly(minutes=18),
     pytest.mark.timeout(3600),
     pytest.mark.skipif(
         library() is None,
