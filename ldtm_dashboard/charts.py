@@ -36,9 +36,7 @@ def accuracy_chart(points: pl.DataFrame) -> Spec:
         y="accuracy:Q",
         tooltip=[
             alt.Tooltip("day:N", title="run date"),
-            alt.Tooltip("accuracy:Q", title="direction right", format=".1%"),
-            alt.Tooltip("low:Q", title="95% from", format=".1%"),
-            alt.Tooltip("high:Q", title="95% to", format=".1%"),
+            *_accuracy_tooltips("low", "high"),
         ],
     )
     return _spec(
@@ -92,9 +90,7 @@ def tickers_chart(tickers: pl.DataFrame) -> Spec:
         x="accuracy:Q",
         tooltip=[
             "ticker:N",
-            alt.Tooltip("accuracy:Q", title="direction right", format=".1%"),
-            alt.Tooltip("accuracy_low:Q", title="95% from", format=".1%"),
-            alt.Tooltip("accuracy_high:Q", title="95% to", format=".1%"),
+            *_accuracy_tooltips("accuracy_low", "accuracy_high"),
             alt.Tooltip("num_directional:Q", title="calls"),
         ],
     )
@@ -257,3 +253,8 @@ def _level(value: float, name: str) -> alt.LayerChart | alt.FacetChart:
         x=alt.value("width"), y="y:Q", text="name:N"
     )
     return alt.layer(line, label)
+
+
+def _accuracy_tooltips(low: str, high: str) -> list[alt.Tooltip]:
+    named = {"accuracy": "direction right", low: "95% from", high: "95% to"}
+    return [alt.Tooltip(f"{field}:Q", title=title, format=".1%") for field, title in named.items()]

@@ -191,14 +191,13 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
     table = rows_table(f"Placebos: {copies} of each ticker with shuffled labels")
     table.add_column("ticker")
     for name in (
-        *(
-            "models",
-            "pass the\nplain gate",
-            f"coins with\n{min_accuracy:.0%} right",
-            f"always up\n{min_accuracy:.0%} right",
-            "pass the\nstrict gate",
-        ),
-        *("accuracy", "up\ndays"),
+        "models",
+        "pass the\nplain gate",
+        f"coins with\n{min_accuracy:.0%} right",
+        f"always up\n{min_accuracy:.0%} right",
+        "pass the\nstrict gate",
+        "accuracy",
+        "up\ndays",
     ):
         table.add_column(name, justify="right", no_wrap=True)
     for ticker, tally in report.by_ticker.items():

@@ -75,8 +75,7 @@ def compose_notifications(
 
     Runs in the caller's transaction, in four statements; the alerts are marked as notified in it, so that none is
     notified twice. While `is_busy`, the run under way may raise more alerts: the notification waits, `hold_minutes` at
-    most. Secrets of `environ` are removed from every summary. Returns the ids of the
-    notifications.
+    most. Secrets of `environ` are removed from every summary. Returns the ids of the notifications.
     """
     with conn.cursor(row_factory=class_row(UnnotifiedAlert)) as cursor:
         found = cursor.execute(query("alerts.unnotified")).fetchall()

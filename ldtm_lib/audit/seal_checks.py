@@ -72,7 +72,7 @@ def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Nam
         newest = f"seal {chain[-1].seal_id}" if chain else "no seal at all"
         is_end = not chain or gone[0].seal_id > chain[-1].seal_id
         message = (
-            f"{name}: {counted(len(gone), 'published seal')} {'is' if len(gone) == 1 else 'are'} missing from the "
+            f"{name}: {counted(len(gone), 'published seal is', 'published seals are')} missing from the "
             f"database, the first is seal {gone[0].seal_id}; the database ends with {newest}: "
             + ("it is an older copy, or its end was cut off" if is_end else "seals were deleted")
         )
